@@ -1,0 +1,293 @@
+"""Songs whose sources are known, in fixed splits: MIR-1K, iKala, MUSDB, DSD100 and pairs of files."""
+
+import difflib
+import re
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from duetto.audio import AudioReader, load_audio
+from duetto.errors import DatasetError
+
+# Other files in a dataset's folder (lists, labels, hidden files) are none of its tracks.
+_AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff"})
+
+# MIR-1K numbers the clips of a song from 1 and leaves some numbers out. The last number of each song:
+_MIR1K_LAST_CLIP = {
+    "abjones": (4, 12, 14, 8, 9),
+    "amy": (7, 7, 8, 11, 8, 11, 8, 8, 9, 8, 7, 7, 7, 6, 13, 8),
+}
+_MIR1K_LEFT_OUT = {"abjones_3_05", "abjones_3_07", "abjones_3_08", "abjones_3_13", "amy_15_10"}
+_MIR1K_DEV = {"abjones_5_08", "abjones_5_09", "amy_9_08", "amy_9_09"}
+_MIR1K_TRAIN = {
+    f"{singer}_{song}_{clip:02d}"
+    for singer, last_clips in _MIR1K_LAST_CLIP.items()
+    for song, last_clip in enumerate(last_clips, start=1)
+    for clip in range(1, last_clip + 1)
+} - (_MIR1K_LEFT_OUT | _MIR1K_DEV)
+
+_IKALA_N_CLIPS = 252
+
+
+@dataclass(frozen=True, eq=False)
+class TrackAudio:
+    """The audio of a track.
+
+    Attributes:
+        sources: "vocals" and "accompaniment", each float32 of shape (n_channels, n_samples).
+        sample_rate: in hertz.
+    """
+
+    sources: dict[str, NDArray[np.float32]]
+    sample_rate: int
+
+    @cached_property
+    def mixture(self) -> NDArray[np.float32]:
+        """The sum of the sources, shape (n_channels, n_samples); beyond [-1, 1] where they add up so."""
+        return self.sources["vocals"] + self.sources["accompaniment"]
+
+
+@dataclass(frozen=True)
+class Track:
+    """One song, or one clip of a song, with its sources.
+
+    Attributes:
+        name: unique in its dataset.
+        song: the song that it belongs to; splits and resampling keep the tracks of one song together.
+        singer: who sings, where the dataset says so.
+        load: reads the audio; nothing is kept in memory. It can be pickled.
+    """
+
+    name: str
+    song: str
+    singer: str | None
+    load: Callable[[], TrackAudio]
+
+
+def load_tracks(dataset: str, root: str | Path, *, split: str) -> list[Track]:
+    """List the tracks of a dataset, sorted by name. Only the files' headers are read.
+
+    | dataset | files below `root` | splits |
+    |---|---|---|
+    | mir1k | `{singer}_{song}_{clip}.wav` here, in Wavfile, or in train, dev, test | train, dev, test |
+    | ikala | `{song}_{chorus or verse}.wav` here or in Wavfile | train, test |
+    | musdb | `{train,test}/{track}/{vocals, accompaniment or drums + bass + other}.wav` | train, test |
+    | dsd100 | `Sources/{Dev,Test}/{track}/{vocals,drums,bass,other}.wav` | train (Dev), test |
+    | pairs | `vocals/{track}.wav` and `accompaniment/{track}.wav`, here or in train, dev, test | these |
+
+    FLAC and the other formats do as well as WAV. A `mixture` file is not read: the mixture is the sum of the
+    sources.
+
+    MIR-1K has the split of Huang et al., ISMIR 2014: the singers abjones and amy for training (171 clips)
+    and dev (4), all others for the test, where some may be missing. The vocals are scaled to the energy
+    of the accompaniment, so the mixture is the papers' 0 dB mixture up to a gain.
+
+    iKala has as many clips in each split as in Fan et al. 2017 (63 and 189), who do not say which. Songs
+    go to training in the order of the CRC-32 of their names until it has 63 clips; a song that would be
+    one clip too many goes to the test. All 252 clips must be there: a split of fewer would not be the
+    same.
+
+    Args:
+        dataset: "mir1k", "ikala", "musdb", "dsd100" or "pairs".
+        root: the dataset's folder.
+        split: "train", "dev", "test" as the dataset has them, or "all".
+
+    Raises:
+        DatasetError: an unknown dataset or split, a missing folder or file, an odd file, or no track at all.
+    """
+    root = Path(root)
+    _check_choice("dataset", dataset, list(_DATASETS))
+    list_tracks, splits = _DATASETS[dataset]
+    _check_choice(f"{dataset} split", split, [*splits, "all"])
+    if not root.is_dir():
+        raise DatasetError(f"{root} is no folder; give the folder that holds the dataset {dataset}")
+    tracks = list_tracks(root, splits if split == "all" else (split,))
+    if not tracks:
+        raise DatasetError(f"{root} holds no {dataset} track of the split '{split}'")
+    twice = [name for name, count in Counter(track.name for track in tracks).items() if count > 1]
+    if twice:
+        raise DatasetError(f"{root} holds more than one track named {_listed(twice)}; rename or remove one")
+    return sorted(tracks, key=lambda track: track.name)
+
+
+def _list_mir1k(root: Path, splits: tuple[str, ...]) -> list[Track]:
+    """Tracks of MIR-1K; see `load_tracks`."""
+    files = _audio_files(root, *(root / name for name in ("Wavfile", "train", "dev", "test")))
+    _check_names(files.values(), r"[^_]+_\d+_\d\d", "{singer}_{song}_{clip}, as in abjones_1_01.wav")
+    clips = {"train": _MIR1K_TRAIN, "dev": _MIR1K_DEV}
+    clips["test"] = {name for name in files if name.split("_")[0] not in _MIR1K_LAST_CLIP}
+    foreign = files.keys() - clips["train"] - clips["dev"] - clips["test"]
+    if foreign:
+        raise DatasetError(f"{_listed(foreign)} in {root}: MIR-1K has no such clips; remove them")
+    names = set().union(*(clips[split] for split in splits))
+    missing = names - files.keys()
+    if missing:
+        raise DatasetError(f"{root} lacks {len(missing)} clips of MIR-1K: {_listed(missing)}; restore them")
+    tracks = []
+    for name in names:
+        load = _clip_loader(files[name], 16000, equal_energy=True)
+        tracks.append(Track(name, name.rpartition("_")[0], name.split("_")[0], load))
+    return tracks
+
+
+def _list_ikala(root: Path, splits: tuple[str, ...]) -> list[Track]:
+    """Tracks of iKala; see `load_tracks`."""
+    files = _audio_files(root, root / "Wavfile")
+    _check_names(
+        files.values(), r"\d+_(chorus|verse)", "{song}_chorus or {song}_verse, as in 10161_chorus.wav"
+    )
+    if len(files) != _IKALA_N_CLIPS:
+        raise DatasetError(
+            f"{root} holds {len(files)} clips of iKala; its split needs all {_IKALA_N_CLIPS}; add the others"
+        )
+    songs = Counter(name.split("_")[0] for name in files)
+    train: set[str] = set()
+    n_left = _IKALA_N_CLIPS // 4
+    for song in sorted(songs, key=lambda song: (zlib.crc32(song.encode()), song)):
+        if songs[song] <= n_left:
+            train.add(song)
+            n_left -= songs[song]
+    return [
+        Track(name, song, None, _clip_loader(path, 44100, equal_energy=False))
+        for name, path in files.items()
+        if ("train" if (song := name.split("_")[0]) in train else "test") in splits
+    ]
+
+
+def _list_track_folders(root: Path, splits: tuple[str, ...], *, folders: Mapping[str, str]) -> list[Track]:
+    """Tracks of MUSDB and DSD100: below the folder of each split, a folder for each track."""
+    tracks = []
+    for split in splits:
+        folder = root / folders[split]
+        if not folder.is_dir():
+            raise DatasetError(
+                f"{folder} is missing; it should hold one folder for each track of the split '{split}'"
+            )
+        for track in folder.iterdir():
+            if track.is_dir() and not track.name.startswith("."):
+                files = _audio_files(track)
+                parts = ("accompaniment",) if "accompaniment" in files else ("drums", "bass", "other")
+                missing = {"vocals", *parts} - files.keys()
+                if missing:
+                    raise DatasetError(f"{track} lacks {_listed(missing)}; add the audio file of each source")
+                loader = _files_loader(files["vocals"], *(files[part] for part in parts))
+                tracks.append(Track(track.name, track.name, None, loader))
+    return tracks
+
+
+def _list_pairs(root: Path, splits: tuple[str, ...]) -> list[Track]:
+    """Tracks of a folder of pairs: all of them in `root`, or some in each split's folder."""
+    folders = [root / split for split in splits if (root / split).is_dir()]
+    if not folders and len(splits) == 1:
+        raise DatasetError(
+            f"{root / splits[0]} is missing; pairs without split folders have the split 'all' alone"
+        )
+    tracks = []
+    for folder in folders or [root]:
+        vocals, accompaniment = (_audio_files(folder / name) for name in ("vocals", "accompaniment"))
+        alone = [f"vocals/{name}" for name in accompaniment.keys() - vocals.keys()]
+        alone += [f"accompaniment/{name}" for name in vocals.keys() - accompaniment.keys()]
+        if alone:
+            raise DatasetError(f"{folder} lacks {_listed(alone)}; each track needs a file in both folders")
+        for name, path in vocals.items():
+            tracks.append(Track(name, name, None, _files_loader(path, accompaniment[name])))
+    return tracks
+
+
+_DATASETS: dict[str, tuple[Callable[[Path, tuple[str, ...]], list[Track]], tuple[str, ...]]] = {
+    "mir1k": (_list_mir1k, ("train", "dev", "test")),
+    "ikala": (_list_ikala, ("train", "test")),
+    "musdb": (partial(_list_track_folders, folders={"train": "train", "test": "test"}), ("train", "test")),
+    "dsd100": (
+        partial(_list_track_folders, folders={"train": "Sources/Dev", "test": "Sources/Test"}),
+        ("train", "test"),
+    ),
+    "pairs": (_list_pairs, ("train", "dev", "test")),
+}
+
+
+def _check_choice(what: str, value: str, choices: list[str]) -> None:
+    if value not in choices:
+        nearest = difflib.get_close_matches(value, choices, n=1)
+        hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
+        raise DatasetError(f"unknown {what} '{value}'; choose one of {', '.join(choices)}{hint}")
+
+
+def _check_names(paths: Iterable[Path], pattern: str, form: str) -> None:
+    odd = [path.name for path in paths if not re.fullmatch(pattern, path.stem)]
+    if odd:
+        raise DatasetError(f"{_listed(odd)}: the name should be {form}; rename or remove the file")
+
+
+def _listed(names: Iterable[str]) -> str:
+    """The names, sorted; of many the first ten."""
+    ordered = sorted(names)
+    return ", ".join(ordered[:10]) + (f" and {len(ordered) - 10} more" if len(ordered) > 10 else "")
+
+
+def _audio_files(*folders: Path) -> dict[str, Path]:
+    """The audio files of those folders that exist, by name without suffix."""
+    files: dict[str, Path] = {}
+    for folder in filter(Path.is_dir, folders):
+        for path in folder.iterdir():
+            if path.suffix.lower() in _AUDIO_SUFFIXES and not path.name.startswith("."):
+                if path.stem in files:
+                    raise DatasetError(
+                        f"{files[path.stem]} and {path} have the same name; remove one of them"
+                    )
+                files[path.stem] = path
+    return files
+
+
+def _header(path: Path) -> tuple[int, int, int]:
+    """(sample_rate, n_channels, n_samples) of a file."""
+    with AudioReader(path) as reader:
+        return reader.info.sample_rate, reader.info.n_channels, reader.info.n_samples
+
+
+def _clip_loader(path: Path, sample_rate: int, *, equal_energy: bool) -> Callable[[], TrackAudio]:
+    """What loads a clip with one source in each channel, once its header has been checked."""
+    found_rate, n_channels, _ = _header(path)
+    if (found_rate, n_channels) != (sample_rate, 2):
+        raise DatasetError(
+            f"{path}: {n_channels} channel(s) at {found_rate} Hz; a clip has 2 at {sample_rate} Hz, "
+            "left the accompaniment and right the vocals; replace or remove the file"
+        )
+    return partial(_load_clip, path, equal_energy=equal_energy)
+
+
+def _files_loader(vocals: Path, *parts: Path) -> Callable[[], TrackAudio]:
+    """What loads a track with one file for each source, once their headers have been compared."""
+    headers = {path: _header(path) for path in (vocals, *parts)}
+    if len(set(headers.values())) > 1:
+        found = "; ".join(
+            f"{path} has {n_samples} samples of {n_channels} channels at {sample_rate} Hz"
+            for path, (sample_rate, n_channels, n_samples) in headers.items()
+        )
+        raise DatasetError(f"the sources of a track must be alike, but {found}; replace or remove them")
+    return partial(_load_files, vocals, parts)
+
+
+def _load_clip(path: Path, *, equal_energy: bool) -> TrackAudio:
+    """A clip's sources, each (1, n_samples); a silent source has no energy that could be made equal."""
+    audio, sample_rate = load_audio(path)
+    accompaniment, vocals = audio[:1], audio[1:]
+    energies = [np.sum(np.square(source, dtype=np.float64)) for source in (accompaniment, vocals)]
+    if equal_energy and min(energies) > 0:
+        vocals = vocals * np.float32(np.sqrt(energies[0] / energies[1]))
+    return TrackAudio({"vocals": vocals, "accompaniment": accompaniment}, sample_rate)
+
+
+def _load_files(vocals: Path, parts: tuple[Path, ...]) -> TrackAudio:
+    """The vocals and the sum of the other parts, each (n_channels, n_samples)."""
+    audio, sample_rate = load_audio(vocals)
+    accompaniment, *others = (load_audio(part)[0] for part in parts)
+    for other in others:
+        accompaniment += other
+    return TrackAudio({"vocals": audio, "accompaniment": accompaniment}, sample_rate)
