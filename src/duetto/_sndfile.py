@@ -1,0 +1,168 @@
+"""What libsndfile leaves undone: true lengths, honest write errors, the same bytes for the same samples."""
+
+import io
+import os
+import struct
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import soundfile
+
+LENGTH_UNKNOWN = (
+    2**36
+)  # a length above this many samples is no length: the file has to be decoded to learn it
+
+_ENDLESS = 2**40  # bytes; far more than any MP3, far less than overflows a length in samples
+_SFC_SET_ADD_PEAK_CHUNK = 0x1050
+_STORED_BITS = {
+    "PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32,
+    "FLOAT": 32, "DOUBLE": 64, "ULAW": 8, "ALAW": 8,
+}  # fmt: skip
+
+
+class Sequential(soundfile.SoundFile):  # type: ignore[misc]
+    """A sound file read or written once, front to back.
+
+    soundfile seeks to where it already is after every block of a seekable file, which makes FLAC slow and can
+    disturb a lossy decoder.
+    """
+
+    def seekable(self) -> bool:
+        """Whether soundfile may seek: never."""
+        return False
+
+    def close(self) -> None:
+        """Close the sound, and the Python file below it if there is one."""
+        super().close()
+        if isinstance(self.name, _EndlessFile):
+            self.name.close()
+
+
+class _EndlessFile(io.FileIO):
+    """A file that claims to be longer than it is, and reads as zeros far past its end.
+
+    Without a length tag the length of an MP3 is guessed from its first frames and the file's size, and
+    reading stops there: a variable bit rate could lose most of a song. A far too long guess loses nothing.
+    """
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return super().seek(offset + (_ENDLESS if whence == io.SEEK_END else 0), whence)
+
+    def readinto(self, buffer: Any, /) -> int:
+        if self.tell() > os.fstat(self.fileno()).st_size:  # the search for a tag in the last 128 bytes
+            buffer[:] = bytes(len(buffer))
+            return len(buffer)
+        return super().readinto(buffer) or 0
+
+
+class Sink(io.FileIO):
+    """The file below an encoder; keeps the first error of a write, since libsndfile and cffi drop all."""
+
+    error: OSError | KeyboardInterrupt | None = None
+
+    def write(self, data: Any, /) -> int:
+        """Write all of `data`, or keep the reason why not."""
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[super().write(rest) :]
+        except (OSError, KeyboardInterrupt) as error:
+            self.error = self.error or error
+        return len(data)
+
+    def check(self) -> None:
+        """Raise the error that was kept."""
+        if self.error is not None:
+            raise self.error
+
+
+def open_to_read(path: Path) -> Sequential:
+    """Open a sound file for reading from start to end.
+
+    Raises:
+        soundfile.LibsndfileError: The file is no sound file.
+    """
+    # As bytes, since soundfile cannot encode a name that is not UTF-8.
+    sound = Sequential(os.fsencode(path) if os.name == "posix" else path)
+    if sound.format != "MP3" or _has_length_tag(path):
+        return sound
+    sound.close()
+    return Sequential(_EndlessFile(path))
+
+
+def open_to_write(sink: Sink, sample_rate: int, n_channels: int, container: str, subtype: str) -> Sequential:
+    """Start a sound file in `sink`.
+
+    Raises:
+        soundfile.LibsndfileError: The container cannot hold such audio.
+    """
+    extensible = container == "WAV" and n_channels > 2 and soundfile.check_format("WAVEX", subtype)
+    sound = Sequential(
+        sink, "w", sample_rate, n_channels, subtype, format="WAVEX" if extensible else container
+    )
+    # The PEAK chunk holds the time of writing, so that equal samples would give unequal files; soundfile has
+    # no name for this command.
+    soundfile._snd.sf_command(sound._file, _SFC_SET_ADD_PEAK_CHUNK, soundfile._ffi.NULL, 0)
+    return sound
+
+
+def can_hold(container: str, subtype: str, sample_rate: int, n_channels: int) -> bool:
+    """Whether a container and subtype can hold audio of this rate and channel count: one sample is tried."""
+    if not soundfile.check_format(container, subtype):
+        return False
+    try:
+        soundfile.write(io.BytesIO(), np.zeros((1, n_channels)), sample_rate, subtype, format=container)
+    except soundfile.LibsndfileError:
+        return False
+    return True
+
+
+def promised_samples(path: Path, sound: soundfile.SoundFile) -> int:
+    """How many samples the header of a cut-off WAV, RF64, W64 or AIFF file promises; 0 if it is whole.
+
+    libsndfile shortens the length of a file that was cut off without a word.
+    """
+    with path.open("rb") as file:
+        promised, there = _audio_chunk(file)
+    # Programs that stream write 0, or something just beside 2 or 4 GiB, before they know the size.
+    streamed = promised > 2**30 and min(promised % 2**31, -promised % 2**31) <= 2**24 + 2**16
+    if streamed or promised <= there:
+        return 0
+    stored_bits = _STORED_BITS.get(sound.subtype)
+    if stored_bits:
+        return int(promised * 8 // (stored_bits * sound.channels))
+    return int(promised * max(sound.frames, 1) // max(there, 1))  # coded in blocks: by proportion
+
+
+def _audio_chunk(file: BinaryIO) -> tuple[int, int]:
+    """The size of the audio chunk in bytes: as its header says, and as the file holds. (0, 0) without one."""
+    magic, long_size = file.read(4), 0
+    if magic == b"riff":  # W64: 16-byte names, sizes include the 24 bytes of the header
+        layout, start, own, align = "<4s12xQ", 40, 24, 8
+    else:
+        layout, start, own, align = (">" if magic in (b"FORM", b"RIFX") else "<") + "4sI", 12, 0, 2
+    length = file.seek(0, io.SEEK_END)
+    file.seek(start)
+    while len(header := file.read(struct.calcsize(layout))) == struct.calcsize(layout):
+        name, size = struct.unpack(layout, header)
+        position, size = file.tell(), max(size - own, 0)
+        if name == b"ds64":
+            long_size = int.from_bytes(file.read(16)[8:], "little")
+        elif name == b"data":
+            return (long_size if magic == b"RF64" else size), length - position
+        elif name == b"SSND":  # its first 8 bytes are no audio
+            return size - 8, length - position - 8
+        file.seek(position + size + -size % align)
+    return 0, 0
+
+
+def _has_length_tag(path: Path) -> bool:
+    """Whether an MP3 says how long it is, in a Xing, Info or VBRI tag in its first frame."""
+    with path.open("rb") as file:
+        head = file.read(10)
+        if head[:3] == b"ID3":
+            n_bytes = sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+            file.seek(10 + n_bytes)
+        first_frame = head + file.read(4096)
+    return any(tag in first_frame for tag in (b"Xing", b"Info", b"VBRI"))
