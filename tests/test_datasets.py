@@ -330,6 +330,15 @@ def test_sources_of_different_length_are_named_with_their_lengths(tmp_path: Path
         load_tracks("pairs", tmp_path, split="all")
 
 
+def test_sources_that_decode_to_different_lengths_are_named(tmp_path: Path) -> None:
+    for name in ("vocals", "accompaniment"):
+        write(tmp_path / name / "song.wav", np.zeros((2, 100)))
+    (track,) = load_tracks("pairs", tmp_path, split="all")
+    write(tmp_path / "vocals/song.wav", np.zeros((2, 99)))
+    with pytest.raises(DatasetError, match=r"vocals.song\.wav has 99 "):
+        track.load()
+
+
 def test_pairs_without_split_folders_are_one_split(tmp_path: Path) -> None:
     for name in ("vocals/song.wav", "accompaniment/song.flac"):
         write(tmp_path / name, np.zeros((1, 100)))

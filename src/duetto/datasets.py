@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from duetto.audio import AudioReader, load_audio
+from duetto.audio import EXTENSIONS, AudioReader, load_audio
 from duetto.errors import DatasetError
 
 # Other files in a dataset's folder (lists, labels, hidden files) are none of its tracks.
-_AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff"})
+_AUDIO_SUFFIXES = frozenset({*EXTENSIONS.values(), ".aif"})
 
 # MIR-1K numbers the clips of a song from 1 and leaves some numbers out. The last number of each song:
 _MIR1K_LAST_CLIP = {
@@ -264,14 +264,18 @@ def _clip_loader(path: Path, sample_rate: int, *, equal_energy: bool) -> Callabl
 
 def _files_loader(vocals: Path, *parts: Path) -> Callable[[], TrackAudio]:
     """What loads a track with one file for each source, once their headers have been compared."""
-    headers = {path: _header(path) for path in (vocals, *parts)}
-    if len(set(headers.values())) > 1:
-        found = "; ".join(
-            f"{path} has {n_samples} samples of {n_channels} channels at {sample_rate} Hz"
-            for path, (sample_rate, n_channels, n_samples) in headers.items()
-        )
-        raise DatasetError(f"the sources of a track must be alike, but {found}; replace or remove them")
+    _check_alike({path: _header(path) for path in (vocals, *parts)})
     return partial(_load_files, vocals, parts)
+
+
+def _check_alike(found: Mapping[Path, tuple[int, int, int]]) -> None:
+    """Check that files have the same (sample_rate, n_channels, n_samples)."""
+    if len(set(found.values())) > 1:
+        each = "; ".join(
+            f"{path} has {n_samples} samples of {n_channels} channel(s) at {sample_rate} Hz"
+            for path, (sample_rate, n_channels, n_samples) in found.items()
+        )
+        raise DatasetError(f"the sources of a track must be alike, but {each}; replace or remove them")
 
 
 def _load_clip(path: Path, *, equal_energy: bool) -> TrackAudio:
@@ -286,8 +290,8 @@ def _load_clip(path: Path, *, equal_energy: bool) -> TrackAudio:
 
 def _load_files(vocals: Path, parts: tuple[Path, ...]) -> TrackAudio:
     """The vocals and the sum of the other parts, each (n_channels, n_samples)."""
-    audio, sample_rate = load_audio(vocals)
-    accompaniment, *others = (load_audio(part)[0] for part in parts)
-    for other in others:
-        accompaniment += other
-    return TrackAudio({"vocals": audio, "accompaniment": accompaniment}, sample_rate)
+    loaded = {path: load_audio(path) for path in (vocals, *parts)}
+    # An MP3's header may promise more samples than there are.
+    _check_alike({path: (sample_rate, *audio.shape) for path, (audio, sample_rate) in loaded.items()})
+    accompaniment = sum((loaded[part][0] for part in parts[1:]), loaded[parts[0]][0])
+    return TrackAudio({"vocals": loaded[vocals][0], "accompaniment": accompaniment}, loaded[vocals][1])
