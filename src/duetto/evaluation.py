@@ -1,0 +1,154 @@
+"""Tracks x separator -> scores -> a report as Markdown and JSON."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from duetto.datasets import Track
+from duetto.scores import GlobalMeans, TrackScores, global_means, score_track
+
+AGGREGATION = "mean over tracks weighted by their number of samples"
+
+
+class SeparatesWaveforms(Protocol):
+    """Anything that takes a waveform apart: a Separator, a conventional method, an oracle."""
+
+    def separate(self, audio: ArrayLike, sample_rate: int) -> dict[str, NDArray[np.float32]]:
+        """Waveform (n_channels, n_samples) to stems of the same shape by name."""
+
+
+@dataclass(frozen=True)
+class TrackResult:
+    """The scores of one track.
+
+    Attributes:
+        name: of the track.
+        song: the song it is part of.
+        duration: seconds.
+        scores: by source.
+    """
+
+    name: str
+    song: str
+    duration: float
+    scores: dict[str, TrackScores]
+
+    def to_museval(self) -> dict[str, Any]:
+        """The scores in museval's JSON schema, the whole track as its one frame."""
+        return {
+            "targets": [
+                {
+                    "name": source,
+                    "frames": [
+                        {
+                            "time": 0.0,
+                            "duration": self.duration,
+                            "metrics": {
+                                "SDR": score.sdr,
+                                "SIR": score.sir,
+                                "SAR": score.sar,
+                                "NSDR": score.nsdr,
+                                "SI-SDR": score.si_sdr,
+                            },
+                        }
+                    ],
+                }
+                for source, score in self.scores.items()
+            ]
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """The scores of a set of tracks.
+
+    Attributes:
+        results: one per track, in the order of the tracks.
+    """
+
+    results: list[TrackResult]
+
+    @cached_property
+    def means(self) -> dict[str, GlobalMeans]:
+        """GNSDR, GSIR, GSAR and mean SI-SDR by source, in decibels."""
+        return global_means([result.scores for result in self.results])
+
+    def summary(self) -> str:
+        """A Markdown table of the global means, in decibels."""
+        lines = ["| source | GNSDR | GSIR | GSAR | SI-SDR | tracks |", "|---|---|---|---|---|---|"]
+        for source, mean in self.means.items():
+            figures = (mean.gnsdr, mean.gsir, mean.gsar, mean.si_sdr)
+            cells = " | ".join(f"{figure:.2f}" for figure in figures)
+            lines.append(f"| {source} | {cells} | {mean.n_tracks} |")
+        if n_silent := max(mean.n_silent for mean in self.means.values()):
+            lines += ["", f"{n_silent} tracks with a silent source are left out of the means."]
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """The means and how they were taken."""
+        return {
+            "aggregation": AGGREGATION,
+            "metric": "BSS Eval 3.0 bss_eval_sources, 512 taps",
+            "means": {source: mean.__dict__ for source, mean in self.means.items()},
+        }
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write tracks/NAME.json for every track, scores.json with the means and summary.md."""
+        folder = Path(folder)
+        for result in self.results:
+            _write(folder / "tracks" / f"{result.name}.json", json.dumps(result.to_museval(), indent=1))
+        _write(folder / "scores.json", json.dumps(self.to_json(), indent=1))
+        _write(folder / "summary.md", self.summary() + "\n")
+
+
+def evaluate(
+    separator: SeparatesWaveforms,
+    tracks: Sequence[Track],
+    *,
+    jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Separate tracks and score the stems against the true sources.
+
+    Args:
+        separator: what is scored.
+        tracks: as `load_tracks` gives them.
+        jobs: tracks in work at a time, by default one per core.
+        progress: called with the number of tracks done and of all tracks.
+
+    Returns:
+        The report.
+
+    Raises:
+        DatasetError: a track that cannot be loaded.
+        MetricError: there is no track whose sources all sound.
+    """
+
+    def score(track: Track) -> TrackResult:
+        audio = track.load()
+        stems = separator.separate(audio.mixture, audio.sample_rate)
+        scores = score_track(audio.mixture, audio.sources, stems)
+        return TrackResult(track.name, track.song, audio.mixture.shape[-1] / audio.sample_rate, scores)
+
+    results = []
+    with ThreadPoolExecutor(jobs or os.cpu_count()) as threads:
+        for result in threads.map(score, tracks):
+            results.append(result)
+            if progress:
+                progress(len(results), len(tracks))
+    return Report(results)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)

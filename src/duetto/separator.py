@@ -1,0 +1,382 @@
+"""Separator: blocks of a song -> network -> masks -> overlap-add -> stems, in constant memory."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from duetto.audio import (
+    EXTENSIONS,
+    AudioInfo,
+    AudioReader,
+    AudioWriter,
+    check_waveform,
+    load_audio,
+    output_format,
+    to_float,
+)
+from duetto._formats import depth
+from duetto.bundle import DEFAULT_MODEL, Bundle, BundleMetadata, find_bundle
+from duetto.errors import AudioError, ConfigError
+from duetto.masks import binary_masks, griffin_lim
+from duetto.remainder import split_block
+from duetto.stft import STFT
+
+STEMS = ("vocals", "accompaniment")
+
+Waveform = NDArray[np.float32]
+Progress = Callable[[int, int], None]
+TEMPLATE = "{model}/{track}/{stem}.{ext}"
+
+
+class MaskEstimator(Protocol):
+    """What a Separator needs of a network: a `Bundle`, or a network in training."""
+
+    @property
+    def metadata(self) -> BundleMetadata:
+        """The network's transform and the order of its sources."""
+
+    def masks(self, magnitude: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Magnitude (batch_size, n_bins, n_frames) to masks (batch_size, n_sources, n_bins, n_frames)."""
+
+
+@dataclass(frozen=True)
+class SeparatedFile:
+    """What `Separator.separate_file` wrote.
+
+    Attributes:
+        info: the input.
+        paths: stem -> file.
+        n_clipped: samples whose value did not fit the output's integers and was saturated.
+    """
+
+    info: AudioInfo
+    paths: dict[str, Path]
+    n_clipped: int
+
+
+class Separator:
+    """Takes a song of any sample rate, length and number of channels apart into vocals and accompaniment.
+
+    The network estimates the vocals; the accompaniment is the remainder, so the stems sum to the mixture.
+
+    Args:
+        model: name of a bundle that ships, path of one, or an open network.
+        mask: "ratio", the network's soft mask, or "binary", the louder source takes all.
+        griffin_lim_rounds: 0 keeps the mixture's phase; n finds the vocals' own phase in n rounds.
+        segment_seconds: length of the pieces that the network sees; the memory needed grows with it.
+        overlap_seconds: neighbouring pieces are cross-faded over so long.
+
+    Raises:
+        ModelError: no such bundle, or a damaged one.
+        ConfigError: an option out of range.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | MaskEstimator = DEFAULT_MODEL,
+        *,
+        mask: Literal["ratio", "binary"] = "ratio",
+        griffin_lim_rounds: int = 0,
+        segment_seconds: float = 12.0,
+        overlap_seconds: float = 1.0,
+    ) -> None:
+        if mask not in ("ratio", "binary"):
+            raise ConfigError(f"mask={mask!r}: choose 'ratio' or 'binary'")
+        if not 0 < 2 * overlap_seconds <= segment_seconds:
+            raise ConfigError(
+                f"segment_seconds={segment_seconds}, overlap_seconds={overlap_seconds}: the overlap must be "
+                "positive and at most half a segment"
+            )
+        self.model = model
+        self.mask = mask
+        self.griffin_lim_rounds = griffin_lim_rounds
+        self.segment_seconds = segment_seconds
+        self.overlap_seconds = overlap_seconds
+        self._network = Bundle(find_bundle(model)) if isinstance(model, str | os.PathLike) else model
+
+    @property
+    def metadata(self) -> BundleMetadata:
+        """What the network says of itself."""
+        return self._network.metadata
+
+    def separate(
+        self, audio: ArrayLike, sample_rate: int, *, progress: Progress | None = None
+    ) -> dict[str, Waveform]:
+        """Take a waveform apart.
+
+        Args:
+            audio: float (n_channels, n_samples) or (n_samples,), full scale 1; it is not modified.
+            sample_rate: hertz.
+            progress: called with the number of samples done and of all samples.
+
+        Returns:
+            "vocals" and "accompaniment", float32 of the shape of `audio`, summing to it.
+
+        Raises:
+            AudioError: a waveform or sample rate that the gate refuses.
+        """
+        waveform = check_waveform(audio, sample_rate=sample_rate)
+        vocals, done = np.empty_like(waveform), 0
+        for piece in self._vocals([waveform], sample_rate):
+            vocals[:, done : done + piece.shape[-1]] = piece
+            done += piece.shape[-1]
+            if progress:
+                progress(done, waveform.shape[-1])
+        stems = {"vocals": vocals, "accompaniment": waveform - vocals}
+        return {name: stem.reshape(np.shape(audio)) for name, stem in stems.items()}
+
+    def stream(self, blocks: Iterable[ArrayLike], sample_rate: int) -> Iterator[dict[str, Waveform]]:
+        """Take a stream of blocks apart, in constant memory.
+
+        Args:
+            blocks: consecutive blocks, each (n_channels, n_samples) of any length.
+            sample_rate: hertz.
+
+        Yields:
+            Consecutive blocks of stems. Their lengths differ from the input's; joined they are what
+            `separate` gives for the joined input.
+
+        Raises:
+            AudioError: a block that the gate refuses.
+        """
+        mixture = _Fifo()
+        checked = (check_waveform(block, sample_rate=sample_rate) for block in blocks)
+        for vocals in self._vocals(map(mixture.put, checked), sample_rate):
+            yield {"vocals": vocals, "accompaniment": mixture.take(vocals.shape[-1]) - vocals}
+
+    def stem_paths(
+        self,
+        song: str | os.PathLike[str],
+        out: str | os.PathLike[str],
+        *,
+        template: str = TEMPLATE,
+        container: str,
+    ) -> dict[str, Path]:
+        """Where the stems of a song go: stem -> path below the folder `out`.
+
+        Raises:
+            ConfigError: a template with an unknown field, or one that gives both stems the same path.
+        """
+        extension = EXTENSIONS.get(container, "").removeprefix(".")
+        fields = {"model": self.metadata.name, "track": Path(song).stem, "ext": extension}
+        try:
+            paths = {stem: Path(out) / template.format(stem=stem, **fields) for stem in STEMS}
+        except (KeyError, IndexError, ValueError) as error:
+            raise ConfigError(
+                f"template {template!r}: {error}; its fields are {{model}}, {{track}}, {{stem}} and {{ext}}"
+            ) from error
+        if len(set(paths.values())) < len(STEMS):
+            raise ConfigError(f"template {template!r} gives both stems one path; put {{stem}} into it")
+        return paths
+
+    def separate_file(
+        self,
+        song: str | os.PathLike[str],
+        out: str | os.PathLike[str] = "separated",
+        *,
+        template: str = TEMPLATE,
+        container: str | None = None,
+        subtype: str | None = None,
+        progress: Progress | None = None,
+    ) -> SeparatedFile:
+        """Take a file apart into two files, in constant memory.
+
+        Integers stay integers: where the output has whole-number samples, the stems sum to the mixture bit
+        for bit, and a stem that would leave the range is saturated, its partner taking the rest.
+
+        Args:
+            song: path of an audio file.
+            out: folder for the stems; it is made, and files appear in it only when they are complete.
+            template: path of a stem below `out`.
+            container: "WAV", "FLAC", "MP3", ...; by default the song's own, or WAV if that is lossy.
+            subtype: "PCM_16", "FLOAT", ...; by default the song's own depth.
+            progress: called with the number of samples done and of all samples.
+
+        Returns:
+            The paths, and what was clipped.
+
+        Raises:
+            AudioError: the song cannot be read or a stem cannot be written; no partial file is left.
+            ConfigError: a template that cannot be used.
+        """
+        with AudioReader(song) as reader, ExitStack() as stack:
+            info = reader.info
+            container, subtype = output_format(info, container=container, subtype=subtype)
+            paths = self.stem_paths(song, out, template=template, container=container)
+            _refuse_overwriting(Path(song), paths.values())
+            writers = {
+                stem: stack.enter_context(
+                    AudioWriter(
+                        path,
+                        sample_rate=info.sample_rate,
+                        n_channels=info.n_channels,
+                        container=container,
+                        subtype=subtype,
+                    )
+                )
+                for stem, path in paths.items()
+            }
+            mixture, done, n_clipped = _Fifo(), 0, 0
+            blocks = map(mixture.put, reader.blocks(4 * info.sample_rate))
+            floats = (to_float(block, info.bits) for block in blocks)
+            for vocals in self._vocals(floats, info.sample_rate):
+                piece = mixture.take(vocals.shape[-1])
+                stems, clipped = split_block(piece, vocals, bits=info.bits, bits_out=depth(subtype))
+                for stem, writer in writers.items():
+                    writer.write(stems[stem])
+                n_clipped += clipped
+                done += vocals.shape[-1]
+                if progress:
+                    progress(done, info.n_samples)
+        return SeparatedFile(info, paths, n_clipped)
+
+    def _vocals(self, blocks: Iterable[Waveform], sample_rate: int) -> Iterator[Waveform]:
+        """Blocks (n_channels, any length) of the mixture to blocks of the vocals, as many samples in all."""
+        stft = self.metadata.stft.resampled(self.metadata.sample_rate, sample_rate)
+        overlap = max(1, round(self.overlap_seconds * sample_rate))
+        hops = max(1, round((self.segment_seconds - self.overlap_seconds) * sample_rate / stft.hop_length))
+        stride = hops * stft.hop_length  # a whole number of hops: the frames of all segments lie on one grid
+        segments = _segments(blocks, length=stride + overlap, stride=stride)
+        with ThreadPoolExecutor(_N_THREADS) as threads:
+            separated = (
+                vocals
+                for batch in _batches(segments, size=_BATCH_SIZE)
+                for vocals in self._vocals_of_batch(batch, stft, sample_rate, threads)
+            )
+            yield from _cross_fade(separated, overlap)
+
+    def _vocals_of_batch(
+        self, batch: Sequence[Waveform], stft: STFT, sample_rate: int, threads: ThreadPoolExecutor
+    ) -> Iterator[Waveform]:
+        spectrograms = list(threads.map(stft.forward, batch))
+        own = self.metadata.stft
+        scale = np.float32(own.window_values.sum() / stft.window_values.sum())
+        inputs = [_network_input(spectrogram, own.n_bins, scale) for spectrogram in spectrograms]
+        masks = self._network.masks(np.stack(inputs))
+        if self.mask == "binary":
+            by_source = dict(zip(self.metadata.sources, masks.swapaxes(0, 1), strict=True))
+            masks = np.stack(list(binary_masks(by_source).values()), axis=1)
+        vocals = masks[:, self.metadata.sources.index("vocals")]
+        restore = partial(_restore, stft, self.griffin_lim_rounds)
+        return threads.map(restore, spectrograms, vocals, [segment.shape[-1] for segment in batch])
+
+
+_N_THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+_BATCH_SIZE = 4
+
+
+def _network_input(spectrogram: NDArray[np.complex64], n_bins: int, scale: np.float32) -> Waveform:
+    """Magnitude (n_bins, n_frames) of all channels together, on the network's frequency axis and scale.
+
+    The root of the mean power: a voice in all channels and one in a single channel are both seen, and
+    channels of opposite sign do not cancel.
+    """
+    seen = spectrogram[:, :n_bins]
+    power = (seen.real**2 + seen.imag**2).mean(axis=0)
+    magnitude = np.sqrt(power) * scale
+    return np.pad(magnitude, [(0, n_bins - magnitude.shape[0]), (0, 0)])
+
+
+def _restore(
+    stft: STFT, griffin_lim_rounds: int, spectrogram: NDArray[np.complex64], mask: Waveform, n_samples: int
+) -> Waveform:
+    """Apply a mask (network's n_bins, n_frames) to every channel and go back to a waveform."""
+    full = mask[: stft.n_bins]
+    n_above = stft.n_bins - full.shape[0]
+    if n_above:  # above the network's band the mask goes on as in its top eighth
+        top = full[-full.shape[0] // 8 :].mean(axis=0, keepdims=True)
+        full = np.concatenate([full, np.repeat(top, n_above, axis=0)])
+    vocals = spectrogram * full
+    if griffin_lim_rounds:
+        return griffin_lim(np.abs(vocals), vocals, stft, n_samples, n_iter=griffin_lim_rounds)
+    return stft.inverse(vocals, n_samples)
+
+
+def _segments(blocks: Iterable[Waveform], *, length: int, stride: int) -> Iterator[Waveform]:
+    """Cut a stream into segments (n_channels, length), one every `stride`; the last may be shorter."""
+    held: Waveform | None = None
+    for block in blocks:
+        held = block if held is None else np.concatenate([held, block], axis=-1)
+        while held.shape[-1] > length:
+            yield held[:, :length]
+            held = held[:, stride:]
+    if held is not None:
+        yield held
+
+
+def _batches(segments: Iterable[Waveform], *, size: int) -> Iterator[list[Waveform]]:
+    """Group segments of equal length, at most `size` of them."""
+    batch: list[Waveform] = []
+    for segment in segments:
+        if batch and (len(batch) == size or batch[0].shape != segment.shape):
+            yield batch
+            batch = []
+        batch.append(segment)
+    if batch:
+        yield batch
+
+
+def _cross_fade(segments: Iterable[Waveform], overlap: int) -> Iterator[Waveform]:
+    """Join segments, each overlapping the next by `overlap` samples, with a linear cross-fade."""
+    rise = (np.arange(overlap, dtype=np.float32) + 0.5) / np.float32(overlap)
+    tail: Waveform | None = None
+    for segment in segments:
+        if tail is not None:
+            joined = tail * (1 - rise) + segment[:, :overlap] * rise
+            segment = np.concatenate([joined, segment[:, overlap:]], axis=-1)
+        yield segment[:, :-overlap]
+        tail = segment[:, -overlap:]
+    if tail is not None:
+        yield tail
+
+
+def _refuse_overwriting(source: Path, targets: Iterable[Path]) -> None:
+    for target in targets:
+        if target.exists() and target.samefile(source):
+            raise AudioError(f"{target}: would overwrite the song itself; choose another output folder")
+
+
+class _Fifo:
+    """Blocks that went in, taken out again in pieces of other lengths."""
+
+    def __init__(self) -> None:
+        self._blocks: list[NDArray[Any]] = []
+
+    def put(self, block: NDArray[Any]) -> NDArray[Any]:
+        """Keep a block (n_channels, n) and hand it on."""
+        self._blocks.append(block)
+        return block
+
+    def take(self, n_samples: int) -> NDArray[Any]:
+        """The oldest `n_samples` samples."""
+        held = np.concatenate(self._blocks, axis=-1)
+        self._blocks = [held[:, n_samples:]]
+        return held[:, :n_samples]
+
+
+@lru_cache(maxsize=1)
+def _default_separator() -> Separator:
+    return Separator()
+
+
+def separate(song: str | os.PathLike[str]) -> dict[str, Waveform]:
+    """Take a song apart with the default bundle.
+
+    Args:
+        song: path of an audio file.
+
+    Returns:
+        "vocals" and "accompaniment", each float32 (n_channels, n_samples), at the song's sample rate.
+
+    Raises:
+        AudioError: the song cannot be read.
+    """
+    return _default_separator().separate(*load_audio(song))

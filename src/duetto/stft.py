@@ -1,0 +1,109 @@
+"""The one definition of the short-time Fourier transform and of its inverse, in NumPy."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Window = Literal["sine", "hann"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class STFT:
+    """A short-time Fourier transform whose inverse returns the very same waveform.
+
+    Attributes:
+        n_fft: samples in a frame, even.
+        hop_length: samples between frames, at most `n_fft // 2` so that no sample is lost.
+        window: "sine", w[n] = sin(pi n / n_fft) as in Huang et al. 2014 (its square is the periodic
+            Hann window), or "hann" itself; used for analysis and again for synthesis.
+        centred: True: frame k is centred on sample k * hop_length, with zeros beyond both ends, and every
+            sample comes back. False: the papers' framing; frame k starts at sample k * hop_length and a
+            tail that does not fill a frame is dropped.
+    """
+
+    n_fft: int
+    hop_length: int
+    window: Window
+    centred: bool = True
+
+    def __post_init__(self) -> None:
+        if self.n_fft < 2 or self.n_fft % 2 or not 1 <= self.hop_length <= self.n_fft // 2:
+            raise ValueError(
+                f"n_fft={self.n_fft}, hop_length={self.hop_length}: n_fft must be even and positive, "
+                "hop_length at least 1 and at most half of n_fft"
+            )
+        if self.window not in ("sine", "hann"):
+            raise ValueError(f"window={self.window!r}: choose 'sine' or 'hann'")
+
+    @property
+    def n_bins(self) -> int:
+        """Frequency bins of a frame, from 0 Hz to the Nyquist frequency."""
+        return self.n_fft // 2 + 1
+
+    @cached_property
+    def window_values(self) -> NDArray[np.float32]:
+        """The window, shape (n_fft,)."""
+        sine = np.sin(np.pi * np.arange(self.n_fft) / self.n_fft)
+        return (sine if self.window == "sine" else sine**2).astype(np.float32)
+
+    def n_frames(self, n_samples: int) -> int:
+        """Frames of a waveform of `n_samples` samples."""
+        if self.centred:
+            return 1 + n_samples // self.hop_length
+        return max(0, 1 + (n_samples - self.n_fft) // self.hop_length)
+
+    def resampled(self, sample_rate: int, new_sample_rate: int) -> "STFT":
+        """The transform that sees the same hertz and milliseconds at another sample rate (hertz).
+
+        The nearest even n_fft is taken, not a rounder one: a network's frequency axis stays in place.
+        """
+        ratio = new_sample_rate / sample_rate
+        return replace(
+            self,
+            n_fft=2 * round(self.n_fft * ratio / 2),
+            hop_length=min(round(self.hop_length * ratio), round(self.n_fft * ratio / 2)),
+        )
+
+    def forward(self, waveform: NDArray[np.float32]) -> NDArray[np.complex64]:
+        """Waveform (..., n_samples) to spectrogram (..., n_bins, n_frames)."""
+        n_samples = waveform.shape[-1]
+        n_frames = self.n_frames(n_samples)
+        if n_frames == 0:
+            return np.zeros((*waveform.shape[:-1], self.n_bins, 0), np.complex64)
+        if self.centred:
+            margins = [(0, 0)] * (waveform.ndim - 1) + [(self.n_fft // 2, self.n_fft // 2)]
+            waveform = np.pad(waveform, margins)
+        frames = np.lib.stride_tricks.sliding_window_view(waveform, self.n_fft, axis=-1)
+        frames = frames[..., :: self.hop_length, :][..., :n_frames, :]
+        spectra = np.fft.rfft(frames * self.window_values).astype(np.complex64, copy=False)
+        return spectra.swapaxes(-1, -2)
+
+    def inverse(self, spectrogram: NDArray[np.complex64], n_samples: int) -> NDArray[np.float32]:
+        """Spectrogram (..., n_bins, n_frames) to waveform (..., n_samples), by weighted overlap-add.
+
+        This is the least-squares inverse of Griffin and Lim (1984, equation 6). Samples that no frame
+        reaches come back as zero: with `centred=False` the dropped tail and, as the window begins at 0, the
+        very first sample.
+        """
+        frames = np.fft.irfft(spectrogram.swapaxes(-1, -2), self.n_fft).astype(np.float32, copy=False)
+        summed = self._overlap_add(frames * self.window_values)
+        weight = self._overlap_add(np.tile(self.window_values**2, (frames.shape[-2], 1)))
+        np.divide(summed, weight, out=summed, where=weight > 1e-8)
+        start = self.n_fft // 2 if self.centred else 0
+        waveform = summed[..., start : start + n_samples]
+        missing = n_samples - waveform.shape[-1]
+        return np.pad(waveform, [(0, 0)] * (waveform.ndim - 1) + [(0, missing)]) if missing else waveform
+
+    def _overlap_add(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Sum of frames (..., n_frames, n_fft), each `hop_length` after the one before it."""
+        *leading, n_frames, _ = frames.shape
+        hop = self.hop_length
+        n_hops = -(-self.n_fft // hop)
+        summed = np.zeros((*leading, n_frames + n_hops - 1, hop), np.float32)
+        for k in range(n_hops):
+            piece = frames[..., k * hop : (k + 1) * hop]
+            summed[..., k : k + n_frames, : piece.shape[-1]] += piece
+        return summed.reshape(*leading, -1)

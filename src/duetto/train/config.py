@@ -1,0 +1,225 @@
+"""Every default of training, and how a recipe's TOML and `--set` change them.
+
+A recipe holds only what differs from the defaults here, each with its reason. The resolved configuration
+is written into the run and into the bundle.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from duetto.errors import ConfigError
+from duetto.stft import STFT
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class STFTConfig(_Table):
+    """The transform; the defaults are the papers'."""
+
+    n_fft: Positive = 1024
+    hop_length: Positive = 512
+    window: Literal["sine", "hann"] = "sine"
+
+    def build(self, *, centred: bool) -> STFT:
+        """The transform itself."""
+        return STFT(n_fft=self.n_fft, hop_length=self.hop_length, window=self.window, centred=centred)
+
+
+class DRNNConfig(_Table):
+    """The deep recurrent network of Huang et al. 2014; no recurrent layer makes the papers' DNN."""
+
+    kind: Literal["drnn"] = "drnn"
+    context: Literal[1, 3, 5] = 3
+    n_layers: Positive = 3
+    hidden_size: Positive = 1000
+    recurrent_layers: tuple[Positive, ...] = (2,)
+    joint_mask: Literal["absolute", "squared", "linear", "none"] = "absolute"
+    bias: bool = True
+
+    @model_validator(mode="after")
+    def _layers_exist(self) -> "DRNNConfig":
+        if any(layer > self.n_layers for layer in self.recurrent_layers):
+            raise ValueError(f"recurrent_layers must lie in 1 to n_layers={self.n_layers}")
+        return self
+
+
+class LossConfig(_Table):
+    """The objective; `discrimination` is the papers' gamma."""
+
+    kind: Literal["mse", "kl"] = "mse"
+    discrimination: Annotated[float, Field(ge=0, lt=1)] = 0.05
+
+
+class MixingConfig(_Table):
+    """How training mixtures are made of the tracks' sources."""
+
+    n_frames: Positive = 100
+    circular_shift: bool = True
+    """Rotate the vocals against the accompaniment by a random time."""
+    remix: Share = 0.0
+    """Share of the mixtures whose accompaniment comes from another track."""
+    gain_db: Annotated[float, Field(ge=0)] = 0.0
+    """The whole mixture is made louder or softer by up to so many decibels."""
+    balance_db: Annotated[float, Field(ge=0)] = 0.0
+    """The vocals are made louder or softer than the accompaniment by up to so many decibels."""
+
+
+class OptimiserConfig(_Table):
+    """AdamW on random mixtures, or L-BFGS on the fixed tracks ("full") or on random mixtures ("mini")."""
+
+    kind: Literal["adamw", "lbfgs"] = "adamw"
+    batch: Literal["full", "mini"] = "mini"
+    batch_size: Positive = 32
+    """Excerpts in a step, over all devices; in a full batch, excerpts that are in memory at a time."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    """AdamW's peak; it rises over `warm_up_steps`, then falls along a cosine to 1 % at the last step."""
+    warm_up_steps: Annotated[int, Field(ge=0)] = 100
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    clip_norm: Annotated[float, Field(gt=0)] = 1e9
+    iterations: Positive = 20
+    """L-BFGS: iterations in a step."""
+    corrections: Positive = 50
+    """L-BFGS: pairs of steps and gradient changes that are remembered."""
+    shift_samples: Annotated[int, Field(ge=0)] = 0
+    """Full batch: add a copy of each track with its vocals rotated by every multiple of so many samples."""
+
+    @model_validator(mode="after")
+    def _batch_fits(self) -> "OptimiserConfig":
+        if self.kind == "adamw" and self.batch == "full":
+            raise ValueError('batch="full" is for kind="lbfgs"; AdamW takes batch="mini"')
+        return self
+
+
+class RunConfig(_Table):
+    """How long, how often, on what."""
+
+    seed: int = 0
+    n_steps: Positive = 2000
+    evaluate_every: Positive = 100
+    """Steps between scorings of the dev tracks, checkpoints and histograms."""
+    patience: Positive = 1000
+    """Stop after so many scorings without a better dev GNSDR."""
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    """"bf16-mixed" pays on GPUs and on CPUs with AMX; elsewhere it is far slower."""
+    n_listen: Annotated[int, Field(ge=0)] = 2
+    """Dev tracks whose audio and spectrograms go to TensorBoard."""
+
+
+class DataConfig(_Table):
+    """Which tracks train; the root folder is given on the command line."""
+
+    dataset: str = "mir1k"
+    train: str = "train"
+    dev: str = "dev"
+    sample_rate: Positive = 16000
+    held_out_songs: tuple[str, ...] = ()
+    """Songs of the training split that are kept out of training and scored beside the dev split."""
+    description: str = "MIR-1K, the 171 clips of the papers' training split"
+    licence: str = "MIT; MIR-1K is for research"
+
+
+class Config(_Table):
+    """One experiment."""
+
+    name: str = "drnn"
+    summary: str = "DRNN-2 with discrimination, the network of Huang et al. 2014"
+    data: DataConfig = DataConfig()
+    stft: STFTConfig = STFTConfig()
+    network: DRNNConfig = DRNNConfig()
+    loss: LossConfig = LossConfig()
+    mixing: MixingConfig = MixingConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    run: RunConfig = RunConfig()
+
+
+def recipe_names() -> list[str]:
+    """The recipes that ship, such as "drnn"."""
+    root = resources.files("duetto") / "recipes"
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in root.iterdir() if entry.name.endswith(".toml")
+    )
+
+
+def load_config(recipe: str, overrides: Sequence[str] = ()) -> Config:
+    """Resolve a recipe.
+
+    Args:
+        recipe: the name of a recipe that ships, or the path of a TOML file.
+        overrides: settings "table.key=value", the value in TOML's notation (a bare word is a string).
+
+    Returns:
+        The whole configuration.
+
+    Raises:
+        ConfigError: no such recipe, an unknown key (the nearest valid one is named) or a bad value.
+    """
+    shipped = resources.files("duetto") / "recipes" / f"{recipe}.toml"
+    path = Path(recipe)
+    if path.suffix == ".toml" and path.is_file():
+        text = path.read_text(encoding="utf-8")
+    elif recipe in recipe_names():
+        text = shipped.read_text(encoding="utf-8")
+    else:
+        raise ConfigError(
+            f"no recipe {recipe!r}: give the path of a .toml file or one of {', '.join(recipe_names())}"
+        )
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"recipe {recipe!r} is not valid TOML: {error}") from error
+    for override in overrides:
+        _apply(values, override)
+    return parse_config(values)
+
+
+def parse_config(values: dict[str, Any]) -> Config:
+    """Check nested tables of settings, as TOML or JSON gives them.
+
+    Raises:
+        ConfigError: an unknown key or a bad value.
+    """
+    _refuse_unknown(values, Config, "")
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{key} = {first['input']!r}: {first['msg']}") from error
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {override!r}: write table.key=value, such as optimiser.learning_rate=3e-4")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *tables, last = key.strip().split(".")
+    for table in tables:
+        values = values.setdefault(table, {})
+    values[last] = value
+
+
+def _refuse_unknown(values: dict[str, Any], table: type[BaseModel], prefix: str) -> None:
+    for key, value in values.items():
+        if key not in table.model_fields:
+            near = difflib.get_close_matches(key, table.model_fields, n=1, cutoff=0)[0]
+            raise ConfigError(
+                f"unknown key {prefix}{key}: did you mean {prefix}{near}? "
+                f"Valid here: {', '.join(table.model_fields)}"
+            )
+        inner = table.model_fields[key].annotation
+        if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, BaseModel):
+            _refuse_unknown(value, inner, f"{prefix}{key}.")

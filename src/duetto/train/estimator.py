@@ -1,0 +1,62 @@
+"""A network in training, seen as a bundle: what the Separator and the exporter need of it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from duetto import __version__
+from duetto.bundle import FORMAT_VERSION, BundleMetadata, probe_answer, probe_input
+from duetto.train.config import Config
+from duetto.train.networks import Network
+
+
+class NetworkEstimator:
+    """Estimates masks with a torch network; stands in for a `duetto.bundle.Bundle`.
+
+    Args:
+        config: the experiment.
+        network: its network, on any device.
+        metrics: scores with the protocol that gave them, for the metadata.
+    """
+
+    def __init__(self, config: Config, network: Network, metrics: Mapping[str, Any] | None = None) -> None:
+        self.config = config
+        self.network = network
+        self.metrics = dict(metrics or {})
+
+    @property
+    def metadata(self) -> BundleMetadata:
+        """What a bundle of this network says of itself."""
+        config = self.config
+        return BundleMetadata(
+            format_version=FORMAT_VERSION,
+            name=config.name,
+            summary=config.summary,
+            sample_rate=config.data.sample_rate,
+            n_fft=config.stft.n_fft,
+            hop_length=config.stft.hop_length,
+            window=config.stft.window,
+            input="magnitude",
+            sources=["vocals", "accompaniment"],
+            causal=True,
+            look_ahead=config.network.context // 2,
+            n_parameters=sum(parameter.numel() for parameter in self.network.parameters()),
+            recipe=config.model_dump(mode="json"),
+            training_data=config.data.description,
+            licence=config.data.licence,
+            metrics=self.metrics,
+            project_version=__version__,
+            probe=probe_answer(self.masks(probe_input(self.network.n_bins))),
+        )
+
+    def masks(self, magnitude: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Magnitude (batch_size, n_bins, n_frames) to masks (batch_size, 2, n_bins, n_frames)."""
+        device = next(self.network.parameters()).device
+        with torch.inference_mode():
+            masks: NDArray[np.float32] = (
+                self.network.masks(torch.from_numpy(magnitude).to(device)).cpu().numpy()
+            )
+        return masks

@@ -1,0 +1,166 @@
+"""A trained network -> a bundle: the ONNX graph, its weights at half precision, its metadata."""
+
+import json
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from duetto.bundle import METADATA_KEY, Bundle, probe_input
+from duetto.errors import ConfigError, ModelError
+from duetto.train.checkpoint import BEST, CONFIG, load_weights
+from duetto.train.config import Config, parse_config
+from duetto.train.estimator import NetworkEstimator
+from duetto.train.networks import Network, build_network
+
+OPSET = 17
+PARITY = 1e-4
+PARITY_FRAMES = (1, 2, 37, 101)
+
+
+def export(
+    config: Config,
+    weights: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    half: bool = True,
+    metrics: Mapping[str, Any] | None = None,
+) -> Bundle:
+    """Write a bundle and prove that it gives what the network gives.
+
+    Args:
+        config: the experiment that trained the weights.
+        weights: its safetensors file.
+        target: the .onnx file; it appears when it is complete and proven.
+        half: store the weights with 16 bits, which halves the file; they are computed with at 32 bits.
+        metrics: scores with the protocol that gave them.
+
+    Returns:
+        The bundle, open.
+
+    Raises:
+        ModelError: weights that cannot be read, or a graph that differs from the network by more than 1e-4.
+    """
+    target = Path(target)
+    network = build_network(config.network, config.stft.build(centred=True).n_bins)
+    load_weights(Path(weights), network)
+    network.eval()
+    if half:
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.copy_(parameter.half().float())
+    estimator = NetworkEstimator(config, network, metrics)
+    graph = _trace(network)
+    if half:
+        _store_halves(graph)
+    helper.set_model_props(graph, {METADATA_KEY: estimator.metadata.to_json()})
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    try:
+        part.write_bytes(graph.SerializeToString())
+        _prove(Bundle(part), estimator, network.n_bins)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    return Bundle(target)
+
+
+def export_run(
+    run: str | os.PathLike[str],
+    target: str | os.PathLike[str] | None = None,
+    *,
+    half: bool = True,
+    metrics: str | os.PathLike[str] | None = None,
+) -> Bundle:
+    """Export the best weights of a training run.
+
+    Args:
+        run: its folder.
+        target: the .onnx file; by default NAME.onnx in that folder.
+        half: as for `export`.
+        metrics: path of the scores.json that an evaluation wrote.
+
+    Raises:
+        ConfigError: not the folder of a run, or no scores in `metrics`.
+        ModelError: as for `export`.
+    """
+    run = Path(run)
+    config = parse_config(_read_json(run / CONFIG, "give the folder of a training run"))
+    scores = _read_json(Path(metrics), "give the scores.json of duetto evaluate") if metrics else None
+    return export(config, run / BEST, target or run / f"{config.name}.onnx", half=half, metrics=scores)
+
+
+def _read_json(path: Path, advice: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read {path} ({error}); {advice}") from error
+
+
+class _Masks(nn.Module):
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, magnitude: Tensor) -> Tensor:
+        return self.network.masks(magnitude)
+
+
+def _trace(network: Network) -> onnx.ModelProto:
+    example = torch.from_numpy(probe_input(network.n_bins, 50))
+    axes = {"magnitude": {0: "batch_size", 2: "n_frames"}, "masks": {0: "batch_size", 3: "n_frames"}}
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # the exporter announces its successor, which does not yet know recurrent layers of any length,
+        # and doubts batches of several, which the parity check below tries
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        path = Path(folder) / "network.onnx"
+        torch.onnx.export(
+            _Masks(network),
+            (example,),
+            str(path),
+            input_names=["magnitude"],
+            output_names=["masks"],
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+        return onnx.load(path)
+
+
+def _store_halves(model: onnx.ModelProto) -> None:
+    """Keep every large weight as 16 bits and cast it when the file is loaded."""
+    graph = model.graph
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT or len(tensor.raw_data) < 1024:
+            continue
+        name = tensor.name
+        tensor.CopyFrom(
+            numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{name}.half")
+        )
+        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
+    for cast in reversed(casts):
+        graph.node.insert(0, cast)
+
+
+def _prove(bundle: Bundle, estimator: NetworkEstimator, n_bins: int) -> None:
+    bundle.verify()
+    for n_frames in PARITY_FRAMES:
+        one = probe_input(n_bins, n_frames)
+        batch = np.concatenate([one, 0.1 * one[..., ::-1]])
+        difference = float(np.abs(bundle.masks(batch) - estimator.masks(batch)).max())
+        if difference > PARITY:
+            raise ModelError(
+                f"{bundle.path}: the exported graph differs from the network by {difference:.1e} on "
+                f"{n_frames} frames, allowed are {PARITY:.0e}; report this with the version of torch"
+            )

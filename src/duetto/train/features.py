@@ -1,0 +1,25 @@
+"""The differentiable twin of `duetto.stft` in torch; a test holds the two equal."""
+
+import torch
+from torch import Tensor
+
+from duetto.stft import STFT
+
+
+def stft_forward(stft: STFT, waveform: Tensor) -> Tensor:
+    """Waveform (..., n_samples) to complex spectrogram (..., n_bins, n_frames), as `STFT.forward`."""
+    spectrogram = torch.stft(
+        waveform.reshape(-1, waveform.shape[-1]),
+        stft.n_fft,
+        stft.hop_length,
+        window=torch.from_numpy(stft.window_values).to(waveform.device),
+        center=stft.centred,
+        pad_mode="constant",
+        return_complex=True,
+    )
+    return spectrogram.reshape(*waveform.shape[:-1], *spectrogram.shape[-2:])
+
+
+def magnitude(stft: STFT, waveform: Tensor) -> Tensor:
+    """Magnitude spectrogram (..., n_bins, n_frames) of a waveform (..., n_samples)."""
+    return stft_forward(stft, waveform).abs()

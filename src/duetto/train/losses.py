@@ -1,0 +1,38 @@
+"""The papers' objectives: squared error and Kullback-Leibler divergence, each with discrimination."""
+
+import torch
+from torch import Tensor
+
+from duetto.train.config import LossConfig
+
+KL_FLOOR = 1e-3  # the constant of the authors' code that keeps the logarithm finite
+
+
+def _squared_error(target: Tensor, estimate: Tensor) -> Tensor:
+    return 0.5 * (estimate - target).square()
+
+
+def _kl_divergence(target: Tensor, estimate: Tensor) -> Tensor:
+    log_ratio = torch.log((target + KL_FLOOR) / (estimate.clamp_min(0) + KL_FLOOR))
+    return target * log_ratio - target + estimate
+
+
+def discriminative_loss(config: LossConfig, targets: Tensor, estimates: Tensor) -> Tensor:
+    """Loss of estimated magnitudes, summed over sources and bins, averaged over batch and frames.
+
+    J = sum_i D(t_i, y_i) - gamma D(t_j, y_i), j being the other source; D is half the squared error
+    (Huang et al. 2014, equation 8) or the generalised KL divergence (equation 9).
+
+    Args:
+        config: the divergence and gamma, the weight of the discrimination term.
+        targets: true magnitudes (batch_size, 2, n_bins, n_frames).
+        estimates: estimated magnitudes of the same shape.
+
+    Returns:
+        The loss, a scalar.
+    """
+    divergence = _squared_error if config.kind == "mse" else _kl_divergence
+    loss = divergence(targets, estimates)
+    if config.discrimination:
+        loss = loss - config.discrimination * divergence(targets.flip(1), estimates)
+    return loss.sum((1, 2)).mean()

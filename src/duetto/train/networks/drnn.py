@@ -1,0 +1,90 @@
+"""The deep recurrent network with its mask layer.
+
+Huang, Kim, Hasegawa-Johnson and Smaragdis, "Singing-voice separation from monaural recordings using deep
+recurrent neural networks", ISMIR 2014; initial weights and mask variants as in the authors' released code.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from duetto.train.config import DRNNConfig
+
+EPSILON = 1e-10
+
+
+class DRNN(nn.Module):
+    """Hidden layers of rectified units, any of them recurrent, and a mask layer without parameters.
+
+    h_l(t) = ReLU(W_l h_{l-1}(t) + b_l [+ U_l h_l(t-1)]),  [a_1; a_2] = W_o h_L(t) + b_o,
+    y_i = |a_i| / (|a_1| + |a_2|) |X|  (section 3.2, equations 4 to 7).
+    """
+
+    def __init__(self, config: DRNNConfig, n_bins: int) -> None:
+        super().__init__()
+        self.config = config
+        self.n_bins = n_bins
+        self.layers = nn.ModuleList()
+        n_inputs = n_bins * config.context
+        for layer in range(1, config.n_layers + 1):
+            recurrent = layer in config.recurrent_layers
+            self.layers.append(_layer(n_inputs, config.hidden_size, recurrent, config.bias))
+            n_inputs = config.hidden_size
+        self.output = nn.Linear(n_inputs, 2 * n_bins, bias=config.bias)
+        _initialise(self)
+
+    def activations(self, magnitude: Tensor) -> Tensor:
+        """Magnitude (batch_size, n_bins, n_frames) to linear outputs (batch_size, 2, n_bins, n_frames)."""
+        n_side = self.config.context // 2
+        n_frames = magnitude.shape[-1]
+        padded = torch.cat(  # the edges repeat the edge frame
+            [magnitude[..., :1]] * n_side + [magnitude] + [magnitude[..., -1:]] * n_side, dim=-1
+        )
+        window = [padded[..., k : k + n_frames] for k in range(self.config.context)]
+        hidden = torch.cat(window, dim=1).transpose(1, 2)
+        for layer in self.layers:
+            hidden = layer(hidden)[0] if isinstance(layer, nn.RNN) else F.relu(layer(hidden))
+        return self.output(hidden).transpose(1, 2).unflatten(1, (2, self.n_bins))
+
+    def forward(self, magnitude: Tensor) -> Tensor:
+        """Magnitude (batch_size, n_bins, n_frames) to estimates (batch_size, 2, n_bins, n_frames)."""
+        activations = self.activations(magnitude)
+        if self.config.joint_mask == "none":
+            return activations
+        return self._ratio(activations) * magnitude.unsqueeze(1)
+
+    def masks(self, magnitude: Tensor) -> Tensor:
+        """Magnitude (batch_size, n_bins, n_frames) to masks in [0, 1], (batch_size, 2, n_bins, n_frames)."""
+        return self._ratio(self.activations(magnitude)).clamp(0, 1)
+
+    def _ratio(self, activations: Tensor) -> Tensor:
+        match self.config.joint_mask:
+            case "squared":
+                shares = activations.square()
+            case "linear":
+                shares = activations
+            case _:
+                shares = activations.abs()
+        return shares / (shares.sum(1, keepdim=True) + EPSILON)
+
+
+def _layer(n_inputs: int, n_units: int, recurrent: bool, bias: bool) -> nn.Module:
+    if recurrent:
+        return nn.RNN(n_inputs, n_units, nonlinearity="relu", bias=bias, batch_first=True)
+    return nn.Linear(n_inputs, n_units, bias=bias)
+
+
+def _initialise(network: DRNN) -> None:
+    """Uniform weights in +-sqrt(6 / fan) with the fans of the authors' code, biases 0."""
+    n_units = network.config.hidden_size
+    for name, parameter in network.named_parameters():
+        if parameter.ndim == 1:
+            nn.init.zeros_(parameter)
+            continue
+        n_outputs, n_inputs = parameter.shape
+        fan = n_inputs + n_outputs
+        if "weight_hh" in name:
+            fan = 3 * n_units
+        elif "weight_ih" in name:
+            fan = n_inputs + 2 * n_units
+        nn.init.uniform_(parameter, -((6 / fan) ** 0.5), (6 / fan) ** 0.5)
