@@ -299,7 +299,7 @@ class _Bar(Protocol):
 @contextmanager
 def _bar(label: str) -> Iterator[_Bar]:
     """A progress bar on stderr, moved by calls with what is done, what there is, and a note."""
-    bar: ProgressBar[str]
+    bar: ProgressBar[str | None]
     with click.progressbar(length=1, label=label, file=sys.stderr, item_show_func=lambda note: note) as bar:
 
         def move(done: int, total: int, note: str = "") -> None:

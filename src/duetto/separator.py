@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from duetto._formats import depth
 from duetto.audio import (
     EXTENSIONS,
     AudioInfo,
@@ -22,7 +23,6 @@ from duetto.audio import (
     output_format,
     to_float,
 )
-from duetto._formats import depth
 from duetto.bundle import DEFAULT_MODEL, Bundle, BundleMetadata, find_bundle
 from duetto.errors import AudioError, ConfigError
 from duetto.masks import binary_masks, griffin_lim

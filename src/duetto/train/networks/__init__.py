@@ -3,7 +3,6 @@
 from duetto.train.config import DRNNConfig
 from duetto.train.networks.drnn import DRNN
 
-
 Network = DRNN
 
 
