@@ -1,10 +1,11 @@
 """What a file's audio is, what a container can hold, and which format the stems of a file get."""
 
+import io
 from dataclasses import dataclass
 
+import numpy as np
 import soundfile
 
-from duetto import _sndfile
 from duetto.errors import AudioError
 
 EXTENSIONS = {
@@ -120,7 +121,7 @@ def check_holds(container: str, subtype: str, sample_rate: int, n_channels: int)
         raise AudioError(
             f"{container} cannot hold {subtype}; allowed: {subtypes}; or choose another container"
         )
-    if not _sndfile.can_hold(name, subtype, sample_rate, n_channels):
+    if not _can_hold(name, subtype, sample_rate, n_channels):
         limits = _LIMITS.get(
             "OPUS" if subtype == "OPUS" else container, "other sample rates or channel counts"
         )
@@ -128,3 +129,12 @@ def check_holds(container: str, subtype: str, sample_rate: int, n_channels: int)
             f"{container} {subtype} cannot hold {n_channels} channels at {sample_rate} Hz; "
             f"allowed: {limits}; choose another container, such as WAV"
         )
+
+
+def _can_hold(container: str, subtype: str, sample_rate: int, n_channels: int) -> bool:
+    """Whether a container and subtype can hold audio of this rate and channel count: one sample is tried."""
+    try:
+        soundfile.write(io.BytesIO(), np.zeros((1, n_channels)), sample_rate, subtype, format=container)
+    except soundfile.LibsndfileError:
+        return False
+    return True

@@ -6,8 +6,10 @@ import struct
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import soundfile
+
+from duetto._formats import EXTENSIONS
+from duetto.errors import AudioError
 
 LENGTH_UNKNOWN = (
     2**36
@@ -35,7 +37,7 @@ class Sequential(soundfile.SoundFile):  # type: ignore[misc]
     def close(self) -> None:
         """Close the sound, and the Python file below it if there is one."""
         super().close()
-        if isinstance(self.name, _EndlessFile):
+        if isinstance(self.name, _EndlessFile | _UnclosedFile):
             self.name.close()
 
 
@@ -54,6 +56,22 @@ class _EndlessFile(io.FileIO):
             buffer[:] = bytes(len(buffer))
             return len(buffer)
         return super().readinto(buffer) or 0
+
+
+class _UnclosedFile(io.FileIO):
+    """A WAV file whose writer never came back to fill in its sizes, with "to the end" in the place of 0.
+
+    libsndfile takes the 0 at its word and finds no samples.
+    """
+
+    size_at = 0
+
+    def readinto(self, buffer: Any, /) -> int:
+        start = self.tell() - self.size_at
+        n_bytes = super().readinto(buffer) or 0
+        for index in range(max(-start, 0), min(4 - start, n_bytes)):
+            buffer[index] = b"\xff"
+        return n_bytes
 
 
 class Sink(io.FileIO):
@@ -81,14 +99,46 @@ def open_to_read(path: Path) -> Sequential:
     """Open a sound file for reading from start to end.
 
     Raises:
-        soundfile.LibsndfileError: The file is no sound file.
+        AudioError: It is missing, no file, empty, forbidden, or not audio.
     """
+    try:
+        if not path.is_file():
+            what = "is no file" if path.exists() else "does not exist"
+            raise AudioError(
+                f"{path} {'is a folder' if path.is_dir() else what}; give the path of an audio file"
+            )
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise AudioError(f"{path} is empty (0 bytes); give a file with audio in it")
+        return _open_whole(path)
+    except OSError as error:
+        raise AudioError(f"{path} cannot be read: {error.strerror}; check its permissions") from error
+    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a .raw file, whose rate nobody knows
+        allowed = ", ".join(EXTENSIONS)
+        raise AudioError(f"{path} is not an audio file that can be read; allowed: {allowed}") from error
+
+
+def _open_whole(path: Path) -> Sequential:
+    """Open a sound file so that libsndfile reads all of it."""
     # As bytes, since soundfile cannot encode a name that is not UTF-8.
     sound = Sequential(os.fsencode(path) if os.name == "posix" else path)
-    if sound.format != "MP3" or _has_length_tag(path):
-        return sound
-    sound.close()
-    return Sequential(_EndlessFile(path))
+    if sound.format == "MP3" and not _has_length_tag(path):
+        sound.close()
+        return Sequential(_EndlessFile(path))
+    if sound.format in ("WAV", "WAVEX") and sound.frames == 0:
+        with path.open("rb") as file:
+            there = _audio_chunk(file)[1]
+            size_at = file.seek(0, io.SEEK_END) - there - 4
+            file.seek(4)
+            unclosed = there and int.from_bytes(file.read(4), "little") <= size_at - 4
+        if (
+            unclosed
+        ):  # not even the header fits into the size of the whole, so what follows are no other chunks
+            sound.close()
+            patched = _UnclosedFile(path)
+            patched.size_at = size_at
+            return Sequential(patched)
+    return sound
 
 
 def open_to_write(sink: Sink, sample_rate: int, n_channels: int, container: str, subtype: str) -> Sequential:
@@ -107,15 +157,20 @@ def open_to_write(sink: Sink, sample_rate: int, n_channels: int, container: str,
     return sound
 
 
-def can_hold(container: str, subtype: str, sample_rate: int, n_channels: int) -> bool:
-    """Whether a container and subtype can hold audio of this rate and channel count: one sample is tried."""
-    if not soundfile.check_format(container, subtype):
-        return False
-    try:
-        soundfile.write(io.BytesIO(), np.zeros((1, n_channels)), sample_rate, subtype, format=container)
-    except soundfile.LibsndfileError:
-        return False
-    return True
+def mend_odd_aiff(path: Path, n_samples: int, n_channels: int, subtype: str) -> None:
+    """Correct the lengths in an AIFF file of an odd number of 8-bit samples.
+
+    libsndfile counts the byte that pads them as one of them.
+    """
+    n_bytes = n_samples * n_channels
+    if _STORED_BITS.get(subtype) != 8 or n_bytes % 2 == 0:
+        return
+    with path.open("r+b") as file:
+        header = file.read(4096)
+        file.seek(header.index(b"COMM") + 10)
+        file.write(n_samples.to_bytes(4, "big"))
+        file.seek(header.index(b"SSND") + 4)
+        file.write((n_bytes + 8).to_bytes(4, "big"))
 
 
 def promised_samples(path: Path, sound: soundfile.SoundFile) -> int:

@@ -52,7 +52,7 @@ class AudioReader:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._open = ExitStack()
-        with _open_sound(self.path) as sound:
+        with _sndfile.open_to_read(self.path) as sound:
             self.info = self._read_info(sound)
         if self.info.n_samples > _sndfile.LENGTH_UNKNOWN:
             n_samples = sum(len(block) for block in self._decode(_BLOCK))
@@ -97,7 +97,7 @@ class AudioReader:
         """Read (n, n_channels) arrays as soundfile gives them: integers fill 32 bits from the left."""
         info, n_read = self.info, 0
         dtype = "int32" if info.bits else "float64" if info.subtype == "DOUBLE" else "float32"
-        with self._open.enter_context(_open_sound(self.path)) as sound:
+        with self._open.enter_context(_sndfile.open_to_read(self.path)) as sound:
             while True:
                 try:
                     samples = sound.read(n_samples, dtype, always_2d=True)
@@ -166,6 +166,7 @@ class AudioWriter:
             sound = _sndfile.open_to_write(self._sink, *form)
             self._sound = undo.enter_context(sound)
             self._sink.check()
+            self._n_written = 0
             self._undo = undo.pop_all()
         return self
 
@@ -192,6 +193,7 @@ class AudioWriter:
             ):  # one huge block overflows the Vorbis encoder's stack
                 self._sound.write(samples[start : start + _BLOCK])
                 self._sink.check()
+        self._n_written += len(samples)
 
     def _native(self, block: NDArray[Any]) -> NDArray[Any]:
         bits = depth(self.subtype)
@@ -213,6 +215,8 @@ class AudioWriter:
         with self._explained():
             self._sound.close()
             self._sink.check()
+            if self.container == "AIFF":
+                _sndfile.mend_odd_aiff(self._part, self._n_written, self.n_channels, self.subtype)
             os.fsync(self._sink.fileno())
             self._sink.close()
             self._part.replace(self.path)
@@ -280,24 +284,6 @@ def save_audio(
     ) as writer:
         writer.write(block)
     return n_clipped
-
-
-def _open_sound(path: Path) -> _sndfile.Sequential:
-    try:
-        if not path.is_file():
-            what = "is no file" if path.exists() else "does not exist"
-            raise AudioError(
-                f"{path} {'is a folder' if path.is_dir() else what}; give the path of an audio file"
-            )
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise AudioError(f"{path} is empty (0 bytes); give a file with audio in it")
-        return _sndfile.open_to_read(path)
-    except OSError as error:
-        raise AudioError(f"{path} cannot be read: {error.strerror}; check its permissions") from error
-    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a .raw file, whose rate nobody knows
-        allowed = ", ".join(EXTENSIONS)
-        raise AudioError(f"{path} is not an audio file that can be read; allowed: {allowed}") from error
 
 
 def _truncated(path: Path, promised: int, there: int) -> str:
