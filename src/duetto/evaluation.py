@@ -2,10 +2,9 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from duetto.datasets import Track
 from duetto.scores import GlobalMeans, TrackScores, global_means, score_track
 
+PROTOCOL = "BSS Eval 3.0 bss_eval_sources, 512 taps"
 AGGREGATION = "mean over tracks weighted by their number of samples"
 
 
@@ -72,14 +72,11 @@ class Report:
 
     Attributes:
         results: one per track, in the order of the tracks.
+        means: GNSDR, GSIR, GSAR and mean SI-SDR by source, in decibels.
     """
 
     results: list[TrackResult]
-
-    @cached_property
-    def means(self) -> dict[str, GlobalMeans]:
-        """GNSDR, GSIR, GSAR and mean SI-SDR by source, in decibels."""
-        return global_means([result.scores for result in self.results])
+    means: dict[str, GlobalMeans]
 
     def summary(self) -> str:
         """A Markdown table of the global means, in decibels."""
@@ -92,20 +89,25 @@ class Report:
             lines += ["", f"{n_silent} tracks with a silent source are left out of the means."]
         return "\n".join(lines)
 
-    def to_json(self) -> dict[str, Any]:
-        """The means and how they were taken."""
-        return {
-            "aggregation": AGGREGATION,
-            "metric": "BSS Eval 3.0 bss_eval_sources, 512 taps",
-            "means": {source: mean.__dict__ for source, mean in self.means.items()},
-        }
+    def save(self, folder: str | os.PathLike[str], *, about: Mapping[str, str] | None = None) -> None:
+        """Write tracks/NAME.json for every track, scores.json with the means, and summary.md.
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write tracks/NAME.json for every track, scores.json with the means and summary.md."""
+        An infinite score is written as 1e999 or -1e999: JSON has no word for it, but readers of JSON take
+        a number too large for a double as the same infinity.
+
+        Args:
+            folder: it is made; each file is whole or absent.
+            about: what else scores.json should say, such as the model and the dataset.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
         folder = Path(folder)
         for result in self.results:
-            _write(folder / "tracks" / f"{result.name}.json", json.dumps(result.to_museval(), indent=1))
-        _write(folder / "scores.json", json.dumps(self.to_json(), indent=1))
+            _write(folder / "tracks" / f"{result.name}.json", _json(result.to_museval()))
+        means = {source: vars(mean) for source, mean in self.means.items()}
+        scores = {**(about or {}), "protocol": PROTOCOL, "aggregation": AGGREGATION, "means": means}
+        _write(folder / "scores.json", _json(scores))
         _write(folder / "summary.md", self.summary() + "\n")
 
 
@@ -138,17 +140,25 @@ def evaluate(
         scores = score_track(audio.mixture, audio.sources, stems)
         return TrackResult(track.name, track.song, audio.mixture.shape[-1] / audio.sample_rate, scores)
 
-    results = []
+    results: list[TrackResult] = []
     with ThreadPoolExecutor(jobs or os.cpu_count()) as threads:
         for result in threads.map(score, tracks):
             results.append(result)
             if progress:
                 progress(len(results), len(tracks))
-    return Report(results)
+    return Report(results, global_means([result.scores for result in results]))
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    text = json.dumps(values, indent=1)
+    return text.replace('": Infinity', '": 1e999').replace('": -Infinity', '": -1e999')
 
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

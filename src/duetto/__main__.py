@@ -1,0 +1,5 @@
+"""`python -m duetto` is `duetto`."""
+
+from duetto.cli import main
+
+main()

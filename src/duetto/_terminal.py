@@ -1,0 +1,47 @@
+"""What the command line says: results on stdout, progress and complaints on stderr."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
+
+
+class Bar(Protocol):
+    def __call__(self, done: int, total: int, note: str = "") -> None: ...
+
+
+@contextmanager
+def progress_bar(label: str, *, hidden: bool = False) -> Iterator[Bar]:
+    """A progress bar on stderr, moved by calls with what is done, what there is, and a note.
+
+    Where stderr is no terminal there is nothing to see.
+    """
+    if hidden or not sys.stderr.isatty():
+        yield lambda done, total, note="": None
+        return
+    bar: ProgressBar[str | None]
+    label = label if len(label) <= 32 else label[:31] + "…"
+    with click.progressbar(length=1, label=label, file=sys.stderr, item_show_func=lambda note: note) as bar:
+
+        def move(done: int, total: int, note: str = "") -> None:
+            bar.length = total
+            bar.update(done - bar.pos, note)
+
+        yield move
+
+
+def complain(what: object) -> None:
+    if isinstance(what, OSError):
+        what = f"{what.filename}: {what.strerror}"
+    click.echo(f"duetto: {' '.join(str(what).splitlines())}", err=True)
+
+
+def print_path(path: Path) -> None:
+    click.echo(os.fsencode(path))  # the very bytes, so that other programs find a file of any name

@@ -1,0 +1,75 @@
+"""A bundle of a few kilobytes, made without torch: its vocals mask is |X| / (|X| + 1)."""
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from duetto.bundle import METADATA_KEY, Bundle, BundleMetadata, probe_answer, probe_input
+
+N_FFT = 1024
+METADATA = BundleMetadata(
+    format_version=1,
+    name="tiny",
+    summary="louder bins are vocals",
+    sample_rate=16000,
+    n_fft=N_FFT,
+    hop_length=N_FFT // 2,
+    window="sine",
+    input="magnitude",
+    sources=["vocals", "accompaniment"],
+    causal=True,
+    look_ahead=0,
+    n_parameters=0,
+    recipe={},
+    training_data="nothing",
+    licence="MIT",
+    metrics={},
+    project_version="0",
+    probe=[],
+)
+
+
+class TinyEstimator:
+    """The same network without a file."""
+
+    metadata = METADATA
+
+    def masks(self, magnitude: np.ndarray) -> np.ndarray:
+        vocals = magnitude / (magnitude + 1)
+        return np.stack([vocals, 1 - vocals], axis=1)
+
+
+def write_bundle(path: Path, **changes: Any) -> Path:
+    """Write the bundle, its metadata changed as told, and return its path."""
+    n_bins = N_FFT // 2 + 1
+    graph = helper.make_graph(
+        [
+            helper.make_node("Unsqueeze", ["magnitude", "axis"], ["one"]),
+            helper.make_node("Add", ["one", "unit"], ["sum"]),
+            helper.make_node("Div", ["one", "sum"], ["vocals"]),
+            helper.make_node("Div", ["unit", "sum"], ["accompaniment"]),
+            helper.make_node("Concat", ["vocals", "accompaniment"], ["masks"], axis=1),
+        ],
+        "tiny",
+        [helper.make_tensor_value_info("magnitude", TensorProto.FLOAT, ["batch_size", n_bins, "n_frames"])],
+        [helper.make_tensor_value_info("masks", TensorProto.FLOAT, ["batch_size", 2, n_bins, "n_frames"])],
+        [
+            numpy_helper.from_array(np.array([1]), "axis"),
+            numpy_helper.from_array(np.ones(1, np.float32), "unit"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    probe = probe_answer(TinyEstimator().masks(probe_input(n_bins)))
+    metadata = BundleMetadata(**{**asdict(METADATA), "probe": probe, **changes})
+    helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
+    path.write_bytes(model.SerializeToString())
+    assert os.path.getsize(path) < 10_000
+    return path
+
+
+if __name__ == "__main__":
+    Bundle(write_bundle(Path("tiny.onnx"))).verify()
