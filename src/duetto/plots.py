@@ -1,4 +1,4 @@
-"""Pictures of songs and of scores (matplotlib)."""
+"""Pictures of songs (matplotlib)."""
 
 import os
 from collections.abc import Mapping
@@ -9,9 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from duetto.errors import ConfigError
 from duetto.stft import STFT
 
 DYNAMIC_RANGE_DB = 80.0
+QUIETEST_TOP_DB = -30.0  # silence is drawn black, not as bright as its own maximum
 N_COLUMNS = 2000  # more than a picture has pixels; a long song is thinned to so many frames
 
 
@@ -22,7 +24,10 @@ def plot_spectrograms(
     *,
     max_frequency: float = 8000.0,
 ) -> Path:
-    """Draw the log-spectrograms of a song and its stems, one under the other.
+    """Draw the log-spectrograms of a song and its stems, one under the other, on one scale.
+
+    Frames last 64 ms, long enough to tell the partials of a voice from one another. 0 dB is a sine of full
+    scale.
 
     Args:
         waveforms: title -> waveform (n_channels, n_samples); channels are averaged in power.
@@ -32,33 +37,59 @@ def plot_spectrograms(
 
     Returns:
         The path.
+
+    Raises:
+        ConfigError: an extension that is of no picture.
+        OSError: the file cannot be written; none is left.
     """
-    n_samples = next(iter(waveforms.values())).shape[-1]
-    n_fft = 2 * round(0.032 * sample_rate)
-    hop_length = min(max(n_fft // 4, n_samples // N_COLUMNS), n_fft // 2)
-    stft = STFT(n_fft=n_fft, hop_length=hop_length, window="hann")
-    pictures = {}
-    for title, waveform in waveforms.items():
-        power = (np.abs(stft.forward(waveform)) ** 2).mean(axis=0)
-        thin = max(1, power.shape[1] // N_COLUMNS)
-        pictures[title] = 10 * np.log10(power[:, ::thin] + 1e-10)
-    top = max(picture.max() for picture in pictures.values())
-    with mpl.rc_context({"svg.hashsalt": "duetto"}):  # the same song gives the same bytes
-        figure = Figure(figsize=(11, 2.6 * len(pictures)), layout="constrained")
-        axes = figure.subplots(len(pictures), 1, sharex=True, squeeze=False)[:, 0]
-        for axis, (title, picture) in zip(axes, pictures.items(), strict=True):
-            image = axis.imshow(
-                picture,
-                origin="lower",
-                aspect="auto",
-                cmap="magma",
-                vmin=top - DYNAMIC_RANGE_DB,
-                vmax=top,
-                extent=(0, n_samples / sample_rate, 0, sample_rate / 2000),
-            )
-            axis.set(title=title, ylabel="kHz", ylim=(0, min(max_frequency, sample_rate / 2) / 1000))
-        axes[-1].set_xlabel("seconds")
-        figure.colorbar(image, ax=list(axes), label="dB")
-        path = Path(path)
-        figure.savefig(path, dpi=110)
+    path = Path(path)
+    kinds = Figure().canvas.get_supported_filetypes()
+    kind = path.suffix.removeprefix(".").lower()
+    if kind not in kinds:
+        raise ConfigError(f"{path} does not end like a picture; allowed: .{', .'.join(sorted(kinds))}")
+    pictures = {title: _decibels(waveform, sample_rate) for title, waveform in waveforms.items()}
+    top = max(QUIETEST_TOP_DB, *(picture.max() for picture in pictures.values()))
+    seconds = next(iter(waveforms.values())).shape[-1] / sample_rate
+    figure = Figure(figsize=(11, 2.6 * len(pictures)), layout="constrained")
+    axes = figure.subplots(len(pictures), 1, sharex=True, squeeze=False)[:, 0]
+    for axis, (title, picture) in zip(axes, pictures.items(), strict=True):
+        image = axis.imshow(
+            picture,
+            origin="lower",
+            aspect="auto",
+            cmap="magma",
+            vmin=top - DYNAMIC_RANGE_DB,
+            vmax=top,
+            extent=(0, seconds, 0, sample_rate / 2000),
+        )
+        axis.set_title(title, loc="left")
+        axis.set(ylabel="kHz", ylim=(0, min(max_frequency, sample_rate / 2) / 1000))
+    axes[-1].set_xlabel("seconds")
+    figure.colorbar(image, ax=list(axes), label="dB, a sine of full scale is 0", aspect=40)
+    _save(figure, path, kind)
     return path
+
+
+def _decibels(waveform: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
+    """Level (n_bins, n_frames) of a waveform (n_channels, n_samples)."""
+    n_fft = 2 * round(0.032 * sample_rate)
+    hop_length = min(max(n_fft // 4, waveform.shape[-1] // N_COLUMNS), n_fft // 2)
+    stft = STFT(n_fft=n_fft, hop_length=hop_length, window="hann")
+    spectrogram = stft.forward(waveform)
+    thinned = spectrogram[..., :: max(1, spectrogram.shape[-1] // N_COLUMNS)]
+    power = (np.abs(thinned) ** 2).mean(axis=0) * np.float32(2 / stft.window_values.sum()) ** 2
+    decibels: NDArray[np.float32] = 10 * np.log10(power + np.float32(1e-12))
+    return decibels
+
+
+def _save(figure: Figure, path: Path, kind: str) -> None:
+    """Write the picture whole or not at all; the same song gives the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".duetto-{os.getpid()}.part")
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    try:
+        with mpl.rc_context({"svg.hashsalt": "duetto"}):
+            figure.savefig(part, dpi=110, format=kind, metadata=undated)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
