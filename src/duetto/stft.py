@@ -19,9 +19,9 @@ class STFT:
         hop_length: samples between frames, at most `n_fft // 2` so that no sample is lost.
         window: "sine", w[n] = sin(pi n / n_fft) as in Huang et al. 2014 (its square is the periodic
             Hann window), or "hann" itself; used for analysis and again for synthesis.
-        centred: True: frame k is centred on sample k * hop_length, with zeros beyond both ends, and every
-            sample comes back. False: the papers' framing; frame k starts at sample k * hop_length and a
-            tail that does not fill a frame is dropped.
+        centred: True: frame k is centred on sample k * hop_length, with zeros beyond both ends; the last
+            centre lies at or beyond the end, so that every sample comes back. False: the papers' framing;
+            frame k starts at sample k * hop_length and a tail that does not fill a frame is dropped.
     """
 
     n_fft: int
@@ -52,7 +52,7 @@ class STFT:
     def n_frames(self, n_samples: int) -> int:
         """Frames of a waveform of `n_samples` samples."""
         if self.centred:
-            return 1 + n_samples // self.hop_length
+            return 1 + -(-n_samples // self.hop_length)
         return max(0, 1 + (n_samples - self.n_fft) // self.hop_length)
 
     def resampled(self, sample_rate: int, new_sample_rate: int) -> "STFT":
@@ -74,19 +74,20 @@ class STFT:
         if n_frames == 0:
             return np.zeros((*waveform.shape[:-1], self.n_bins, 0), np.complex64)
         if self.centred:
-            margins = [(0, 0)] * (waveform.ndim - 1) + [(self.n_fft // 2, self.n_fft // 2)]
-            waveform = np.pad(waveform, margins)
+            before = self.n_fft // 2
+            after = before + -n_samples % self.hop_length
+            waveform = np.pad(waveform, [(0, 0)] * (waveform.ndim - 1) + [(before, after)])
         frames = np.lib.stride_tricks.sliding_window_view(waveform, self.n_fft, axis=-1)
-        frames = frames[..., :: self.hop_length, :][..., :n_frames, :]
+        frames = frames[..., :: self.hop_length, :]
         spectra = np.fft.rfft(frames * self.window_values).astype(np.complex64, copy=False)
         return spectra.swapaxes(-1, -2)
 
     def inverse(self, spectrogram: NDArray[np.complex64], n_samples: int) -> NDArray[np.float32]:
         """Spectrogram (..., n_bins, n_frames) to waveform (..., n_samples), by weighted overlap-add.
 
-        This is the least-squares inverse of Griffin and Lim (1984, equation 6). Samples that no frame
-        reaches come back as zero: with `centred=False` the dropped tail and, as the window begins at 0, the
-        very first sample.
+        This is the least-squares inverse of Griffin and Lim (1984, equation 6). With `centred=False` the
+        dropped tail comes back as zero, and so do the samples at both ends, one with the sine window and
+        a few with the Hann window, where the only window is as good as 0.
         """
         frames = np.fft.irfft(spectrogram.swapaxes(-1, -2), self.n_fft).astype(np.float32, copy=False)
         summed = self._overlap_add(frames * self.window_values)

@@ -2,14 +2,16 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from duetto.stft import STFT
 
 
 def stft_forward(stft: STFT, waveform: Tensor) -> Tensor:
     """Waveform (..., n_samples) to complex spectrogram (..., n_bins, n_frames), as `STFT.forward`."""
+    n_missing = -waveform.shape[-1] % stft.hop_length if stft.centred else 0
     spectrogram = torch.stft(
-        waveform.reshape(-1, waveform.shape[-1]),
+        F.pad(waveform.reshape(-1, waveform.shape[-1]), (0, n_missing)),
         stft.n_fft,
         stft.hop_length,
         window=torch.from_numpy(stft.window_values).to(waveform.device),
