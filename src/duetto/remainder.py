@@ -21,7 +21,7 @@ def split_block(
 
     Returns:
         "vocals" and "accompaniment" as `AudioWriter` takes them, summing to the mixture (at the stems' depth
-        if that is less), and how many samples had to be saturated.
+        if that is less), and how many samples had to be saturated: of the mixture, and of the estimate.
     """
     if bits_out is None:
         whole = mixture if bits is None else to_float(mixture, bits)
@@ -31,9 +31,10 @@ def split_block(
         mixture, n_clipped = quantise(to_float(mixture, bits), bits_out)
     elif bits < bits_out:
         mixture = mixture << (bits_out - bits)
-    top = 1 << (bits_out - 1)
-    whole = mixture.astype(np.int64)
-    wanted = np.rint(vocals.astype(np.float64) * top).astype(np.int64)
+    real = np.float32 if bits_out <= 24 else np.float64  # exact up to 2 ** 24 and 2 ** 53
+    top = real(2 ** (bits_out - 1))
+    whole = mixture.astype(real)
+    wanted = np.rint(vocals * top)
     # both stems stay in range: vocals in [-top, top - 1] and whole - vocals in [-top, top - 1]
     fitting = np.clip(wanted, np.maximum(-top, whole - (top - 1)), np.minimum(top - 1, whole + top))
     n_clipped += int(np.count_nonzero(fitting != wanted))
