@@ -1,20 +1,22 @@
-"""Checkpoints that are whole or absent, and the weights files of a run. No pickle of arbitrary objects."""
+"""Files of a run that are whole or absent. No pickle of arbitrary objects."""
 
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
-from duetto.errors import ModelError
+from duetto.errors import ConfigError, ModelError
 
-CONFIG, BEST = "config.json", "best.safetensors"
+CONFIG, BEST, SUMMARY = "config.json", "best.safetensors", "summary.json"
 WEIGHTS, OPTIMISER, PROGRESS = "weights.safetensors", "optimiser.pt", "progress.json"
 
 
@@ -27,7 +29,7 @@ class Progress:
         best_gnsdr: the best dev GNSDR of the vocals so far, in decibels.
         best_step: the step that had it.
         n_stale: scorings since then.
-        seconds: wall time spent training, over all resumptions.
+        seconds: wall time spent training and scoring, over all resumptions.
     """
 
     step: int = 0
@@ -37,28 +39,40 @@ class Progress:
     seconds: float = 0.0
 
 
-def save_checkpoint(
-    folder: Path, network: nn.Module, optimiser_state: dict[str, Any], progress: Progress
-) -> None:
-    """Write `folder`/checkpoint-STEP under a temporary name, rename it, then drop the older ones."""
-    final = folder / f"checkpoint-{progress.step:08d}"
-    part = folder / f"{final.name}.part"
+@dataclass
+class Checkpoint:
+    """All that a run needs to go on: weights, the optimiser's state, progress."""
+
+    weights: dict[str, torch.Tensor]
+    optimiser: dict[str, Any]
+    progress: Progress
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write `folder`/checkpoint-STEP under a temporary name, rename it, then drop the older ones.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
+    final = folder / f"checkpoint-{checkpoint.progress.step:08d}"
+    part = final.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    save_file(network.state_dict(), part / WEIGHTS)
-    torch.save(optimiser_state, part / OPTIMISER)
-    (part / PROGRESS).write_text(json.dumps(asdict(progress)), encoding="utf-8")
-    for path in part.iterdir():
-        _flush(path)
     older = _checkpoints(folder)
-    part.rename(final)
-    _flush(folder)
+    try:
+        part.mkdir()
+        _write(part / WEIGHTS, save(checkpoint.weights))
+        _write(part / PROGRESS, json.dumps(asdict(checkpoint.progress)).encode())
+        _fill(part / OPTIMISER, partial(torch.save, checkpoint.optimiser))
+        part.rename(final)
+        _flush_folder(folder)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as the latter
+        raise _unwritable(final, error) from error
     for path in older:
         shutil.rmtree(path)
 
 
-def load_checkpoint(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], Progress] | None:
-    """The newest checkpoint's weights, optimiser state and progress; None if the run has none yet.
+def load_checkpoint(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint; None if the run has none yet.
 
     Raises:
         ModelError: a checkpoint that cannot be read.
@@ -68,20 +82,22 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, An
         return None
     newest = found[-1]
     try:
-        weights = load_file(newest / WEIGHTS)
-        optimiser_state = torch.load(newest / OPTIMISER, weights_only=True)
-        progress = Progress(**json.loads((newest / PROGRESS).read_text(encoding="utf-8")))
-    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        return Checkpoint(
+            load_file(newest / WEIGHTS),
+            torch.load(newest / OPTIMISER, map_location="cpu", weights_only=True),
+            Progress(**json.loads((newest / PROGRESS).read_text(encoding="utf-8"))),
+        )
+    except (OSError, SafetensorError, RuntimeError, ValueError, TypeError) as error:
         raise ModelError(f"{newest}: damaged checkpoint ({error}); delete it and resume again") from error
-    return weights, optimiser_state, progress
 
 
 def save_weights(path: Path, network: nn.Module) -> None:
-    """Write a network's weights atomically."""
-    part = path.with_name(f".{path.name}.part")
-    save_file(network.state_dict(), part)
-    _flush(part)
-    part.replace(path)
+    """Write a network's weights as safetensors.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    write_whole(path, save(network.state_dict()))
 
 
 def load_weights(path: Path, network: nn.Module) -> None:
@@ -96,13 +112,42 @@ def load_weights(path: Path, network: nn.Module) -> None:
         raise ModelError(f"{path}: cannot take the weights ({error}); is the run finished?") from error
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that keeps its old content until it has all of the new.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(part, content)
+        part.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
 def _checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("checkpoint-*") if path.suffix != ".part")
 
 
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
+def _write(path: Path, content: bytes) -> None:
+    _fill(path, lambda file: file.write(content))
+
+
+def _fill(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
+    with path.open("wb") as file:
+        fill(file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name == "posix":  # Windows opens no folders
+        descriptor = os.open(folder, os.O_RDONLY)
         os.fsync(descriptor)
-    finally:
         os.close(descriptor)
+
+
+def _unwritable(path: Path, error: Exception) -> ConfigError:
+    return ConfigError(f"cannot write {path} ({error}); free some space or choose another folder")

@@ -5,6 +5,7 @@ is written into the run and into the bundle.
 """
 
 import difflib
+import json
 import tomllib
 from collections.abc import Sequence
 from importlib import resources
@@ -30,6 +31,11 @@ class STFTConfig(_Table):
     n_fft: Positive = 1024
     hop_length: Positive = 512
     window: Literal["sine", "hann"] = "sine"
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> "STFTConfig":
+        self.build(centred=False)
+        return self
 
     def build(self, *, centred: bool) -> STFT:
         """The transform itself."""
@@ -165,19 +171,15 @@ def load_config(recipe: str, overrides: Sequence[str] = ()) -> Config:
         ConfigError: no such recipe, an unknown key (the nearest valid one is named) or a bad value.
     """
     shipped = resources.files("duetto") / "recipes" / f"{recipe}.toml"
-    path = Path(recipe)
-    if path.suffix == ".toml" and path.is_file():
-        text = path.read_text(encoding="utf-8")
-    elif recipe in recipe_names():
-        text = shipped.read_text(encoding="utf-8")
-    else:
+    is_file = recipe.endswith(".toml") and Path(recipe).is_file()
+    if not is_file and recipe not in recipe_names():
         raise ConfigError(
             f"no recipe {recipe!r}: give the path of a .toml file or one of {', '.join(recipe_names())}"
         )
     try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"recipe {recipe!r} is not valid TOML: {error}") from error
+        values = tomllib.loads((Path(recipe) if is_file else shipped).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"recipe {recipe!r} cannot be read as TOML: {error}") from error
     for override in overrides:
         _apply(values, override)
     return parse_config(values)
@@ -198,6 +200,19 @@ def parse_config(values: dict[str, Any]) -> Config:
         raise ConfigError(f"{key} = {first['input']!r}: {first['msg']}") from error
 
 
+def read_config(path: Path) -> Config:
+    """The resolved configuration that a run holds.
+
+    Raises:
+        ConfigError: no such file, or not one that this version wrote.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read {path} ({error}); give the folder of a training run") from error
+    return parse_config(values)
+
+
 def _apply(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals:
@@ -209,6 +224,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
     *tables, last = key.strip().split(".")
     for table in tables:
         values = values.setdefault(table, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {override!r}: {table} is a setting, not a table of settings")
     values[last] = value
 
 

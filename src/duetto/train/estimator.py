@@ -1,6 +1,7 @@
 """A network in training, seen as a bundle: what the Separator and the exporter need of it."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,9 @@ class NetworkEstimator:
         self.network = network
         self.metrics = dict(metrics or {})
 
-    @property
+    @cached_property
     def metadata(self) -> BundleMetadata:
-        """What a bundle of this network says of itself."""
+        """What a bundle of this network says of itself, with the weights that it has when first asked."""
         config = self.config
         return BundleMetadata(
             format_version=FORMAT_VERSION,

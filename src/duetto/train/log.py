@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from duetto.stft import STFT
+from duetto.train.checkpoint import write_whole
 
 LOG = "log.jsonl"
 DYNAMIC_RANGE_DB = 70.0
@@ -25,13 +26,10 @@ class RunLog:
 
     def __init__(self, folder: Path, step: int) -> None:
         path = folder / LOG
-        kept = []
-        if step and path.exists():
-            lines = path.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if _step(line) <= step]
-        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        write_whole(path, b"".join(lines[:step]))  # every step is one line
         self._lines = path.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """One line, and one TensorBoard scalar per value."""
@@ -55,17 +53,14 @@ class RunLog:
         picture = np.concatenate([_log_spectrogram(waveform) for waveform in waveforms.values()], axis=1)
         self._board.add_image(f"{track}/{', '.join(waveforms)}", picture[None], step)
 
+    def flush(self) -> None:
+        """Put on disk what has been said."""
+        self._board.flush()
+
     def close(self) -> None:
         """Write out what is pending."""
         self._lines.close()
         self._board.close()
-
-
-def _step(line: str) -> int:
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError):  # the last line of a killed run may be cut
-        return 1 << 62
 
 
 def _log_spectrogram(waveform: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -3,38 +3,40 @@
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import cast
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.optim import LBFGS, AdamW, Optimizer
 
 from duetto.datasets import Track, load_tracks
-from duetto.errors import ConfigError, DatasetError
+from duetto.errors import ConfigError
 from duetto.evaluation import evaluate
 from duetto.separator import Separator
-from duetto.stft import STFT
+from duetto.train.batches import Batches, load_sources, make_batches
 from duetto.train.checkpoint import (
     BEST,
     CONFIG,
+    SUMMARY,
+    Checkpoint,
     Progress,
     load_checkpoint,
     save_checkpoint,
     save_weights,
+    write_whole,
 )
-from duetto.train.config import Config, OptimiserConfig
+from duetto.train.config import Config, OptimiserConfig, read_config
 from duetto.train.estimator import NetworkEstimator
 from duetto.train.features import magnitude
 from duetto.train.log import RunLog
 from duetto.train.losses import discriminative_loss
-from duetto.train.mixing import RandomMixer, Sources, fixed_excerpts
+from duetto.train.mixing import Sources
 from duetto.train.networks import build_network
-
-SUMMARY = "summary.json"
 
 OnStep = Callable[[Progress, dict[str, float]], None]
 
@@ -63,77 +65,109 @@ def train(
         resume: go on from the newest checkpoint in `folder`.
         accelerator: "cpu", "cuda", ... as Lightning Fabric names them.
         devices: processes on each machine; a batch is divided among them, its result is that of one.
+            Fabric starts the others by running the same command line again.
         nodes: machines.
-        on_step: called after every step with the progress and the values that were logged.
+        on_step: called in every process after every step with the progress and the values that were logged.
 
     Returns:
         Where the run ended.
 
     Raises:
-        ConfigError: `folder` holds a run and `resume` is not set, or another configuration.
+        ConfigError: `folder` cannot be written, or holds a run and `resume` is not set, or another
+            configuration; no such device; the loss is not finite.
         DatasetError: the dataset is incomplete.
         ModelError: a damaged checkpoint.
     """
     folder = Path(folder)
-    strategy = "ddp" if devices * nodes > 1 else "auto"
-    fabric = Fabric(
-        accelerator=accelerator,
-        devices=devices,
-        num_nodes=nodes,
-        strategy=strategy,
-        precision=config.run.precision,
-    )
-    fabric.launch()
-    if fabric.global_rank == 0:
+    fabric = _fabric(config, accelerator, devices, nodes)
+    sources, dev = _load_data(config, Path(root))
+    saved = None
+    if fabric.global_rank == 0:  # what can be refused is refused before other processes start
         _claim(folder, config, resume)
-    fabric.barrier()
-    return _Run(fabric, config, Path(root), folder).go(on_step)
+        saved = load_checkpoint(folder)
+    fabric.launch()
+    run = _Run(fabric, config, folder, sources, dev)
+    run.restore(fabric.broadcast(saved))
+    return run.go(on_step)
+
+
+def _fabric(config: Config, accelerator: str, devices: int, nodes: int) -> Fabric:
+    n_processes = devices * nodes
+    if config.optimiser.batch == "mini" and config.optimiser.batch_size % n_processes:
+        raise ConfigError(
+            f"optimiser.batch_size = {config.optimiser.batch_size}: must be a multiple of the "
+            f"{n_processes} processes"
+        )
+    try:
+        return Fabric(
+            accelerator=accelerator,
+            devices=devices,
+            num_nodes=nodes,
+            strategy="ddp" if n_processes > 1 else "auto",
+            precision=config.run.precision,
+        )
+    except (MisconfigurationException, RuntimeError, ValueError) as error:
+        raise ConfigError(f"cannot use {devices} x {accelerator!r}: {error}") from error
+
+
+def _load_data(config: Config, root: Path) -> tuple[list[Sources], list[Track]]:
+    """What trains, in memory, and the tracks that are scored: dev and held-out songs."""
+    settings = config.data
+    tracks = load_tracks(settings.dataset, root, split=settings.train)
+    unknown = sorted(set(settings.held_out_songs) - {track.song for track in tracks})
+    if unknown:
+        raise ConfigError(f"data.held_out_songs: {unknown[0]!r} is no song of the split {settings.train!r}")
+    train_tracks = [track for track in tracks if track.song not in settings.held_out_songs]
+    if not train_tracks:
+        raise ConfigError("data.held_out_songs leaves no song to train on; hold out fewer")
+    held_out = [track for track in tracks if track.song in settings.held_out_songs]
+    dev = load_tracks(settings.dataset, root, split=settings.dev) + held_out
+    return [load_sources(track, settings.sample_rate) for track in train_tracks], dev
 
 
 def _claim(folder: Path, config: Config, resume: bool) -> None:
     path = folder / CONFIG
-    text = config.model_dump_json(indent=1)
     if path.exists():
         if not resume:
             raise ConfigError(
                 f"{folder} already holds a run; add --resume to go on with it, or choose another"
             )
-        if json.loads(path.read_text(encoding="utf-8")) != json.loads(text):
+        held = read_config(path)
+        changed = [key for key, value in config if value != getattr(held, key)]
+        if changed:
             raise ConfigError(
-                f"{path} differs from this recipe; resume with the recipe and --set of that run"
+                f"{folder} is a run with another {', '.join(changed)}; resume with its recipe and --set"
             )
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, config.model_dump_json(indent=1).encode())
 
 
 class _Run:
     """One process's part of a run."""
 
-    def __init__(self, fabric: Fabric, config: Config, root: Path, folder: Path) -> None:
+    def __init__(
+        self, fabric: Fabric, config: Config, folder: Path, sources: list[Sources], dev: list[Track]
+    ) -> None:
         self.fabric = fabric
         self.config = config
         self.folder = folder
+        self.dev = dev
         self.stft = config.stft.build(centred=False)
-        tracks = load_tracks(config.data.dataset, root, split=config.data.train)
-        held_out = [track for track in tracks if track.song in config.data.held_out_songs]
-        self.dev = load_tracks(config.data.dataset, root, split=config.data.dev) + held_out
-        sources = [_load(track, config) for track in tracks if track not in held_out]
-        self.batches = _batches(config, self.stft, sources, fabric.global_rank, fabric.world_size)
-
+        self.batches = make_batches(
+            config, self.stft, sources, rank=fabric.global_rank, n_processes=fabric.world_size
+        )
         torch.manual_seed(config.run.seed)
-        bare = build_network(config.network, self.stft.n_bins)
-        optimiser = build_optimiser(config.optimiser, bare)
         self.progress = Progress()
-        saved = load_checkpoint(folder)
+        # the bare ones are without Fabric's wrapping; the weights are the same
+        self.bare = build_network(config.network, self.stft.n_bins)
+        self.bare_optimiser = build_optimiser(config.optimiser, self.bare)
+        self.network, self.optimiser = fabric.setup(self.bare, self.bare_optimiser)
+
+    def restore(self, saved: Checkpoint | None) -> None:
+        """Go back to where a checkpoint was taken."""
         if saved:
-            weights, optimiser_state, self.progress = saved
-            bare.load_state_dict(weights)
-        self.bare = bare  # the same weights, without Fabric's wrapping
-        self.network: _FabricModule
-        self.optimiser: _FabricOptimizer
-        self.network, self.optimiser = fabric.setup(bare, optimiser)
-        if saved:
-            self.optimiser.load_state_dict(optimiser_state)
+            self.bare.load_state_dict(saved.weights)
+            self.bare_optimiser.load_state_dict(saved.optimiser)
+            self.progress = saved.progress
 
     def go(self, on_step: OnStep | None) -> Progress:
         """Train to the last step or until the dev score stalls."""
@@ -143,66 +177,64 @@ class _Run:
         while progress.step < run.n_steps and progress.n_stale < run.patience:
             values = self._step(progress.step)
             progress.step += 1
-            progress.seconds = time.monotonic() - started
             due = progress.step % run.evaluate_every == 0 or progress.step == run.n_steps
             if due:
                 values |= self._score()
+            progress.seconds = values["seconds"] = time.monotonic() - started
             if log:
                 log.scalars(progress.step, values)
                 if due:
                     self._report(log)
-            if due:
-                self.fabric.barrier()
             if on_step:
                 on_step(progress, values)
         if log:
             log.close()
             summary = {**vars(progress), "config": self.config.model_dump(mode="json")}
-            (self.folder / SUMMARY).write_text(json.dumps(summary, indent=1), encoding="utf-8")
+            write_whole(self.folder / SUMMARY, json.dumps(summary, indent=1).encode())
         return progress
 
     def _step(self, step: int) -> dict[str, float]:
-        batches = self.batches(step)
         settings = self.config.optimiser
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.config, step)
-
-        def closure() -> Tensor:
-            self.optimiser.zero_grad()
-            total = torch.zeros((), device=self.fabric.device)
-            for index, (batch, share) in enumerate(batches):
-                last = index == len(batches) - 1
-                with self.fabric.no_backward_sync(self.network, enabled=not last):
-                    loss = self._loss(batch) * share
-                    self.fabric.backward(loss * self.fabric.world_size)  # DDP averages over processes
-                total += loss.detach()
-            summed = self.fabric.all_reduce(total, reduce_op="sum")
-            assert isinstance(summed, Tensor)  # the wrapper is typed for collections as well
-            return summed
-
+        rate = learning_rate(self.config, step)
+        for group in self.bare_optimiser.param_groups:
+            group["lr"] = rate
+        gradients = partial(self._gradients, self.batches(step))
+        clip = partial(self.fabric.clip_gradients, self.network, self.optimiser, error_if_nonfinite=False)
         if settings.kind == "lbfgs":
             if settings.batch == "mini":  # curvature seen on one batch is false on the next
-                self.optimiser.optimizer.state.clear()
-            loss = self.optimiser.step(closure)
-            norm = torch.stack(
-                [p.grad.norm() for p in self.network.parameters() if p.grad is not None]
-            ).norm()
+                self.bare_optimiser.state.clear()
+            loss = self.optimiser.step(gradients)
+            norm = clip(max_norm=math.inf)  # clips nothing; of the line search's last evaluation
         else:
-            loss = closure()
-            norm = self.fabric.clip_gradients(self.network, self.optimiser, max_norm=settings.clip_norm)
+            loss = gradients()
+            norm = clip(max_norm=settings.clip_norm)
             self.optimiser.step()
-        return {
-            "loss": float(loss),
-            "gradient_norm": float(norm),
-            "learning_rate": self.optimiser.param_groups[0]["lr"],
-        }
+        values = {"loss": float(loss), "gradient_norm": float(cast(Tensor, norm)), "learning_rate": rate}
+        if not all(map(math.isfinite, values.values())):
+            raise ConfigError(
+                f"the training diverged: loss {values['loss']}, gradient norm {values['gradient_norm']} at "
+                f"step {step + 1}; set a lower optimiser.learning_rate or optimiser.clip_norm"
+            )
+        return values
+
+    def _gradients(self, batches: Batches) -> Tensor:
+        """Put the gradients of a step's loss into the weights; returns the loss, over all processes."""
+        self.optimiser.zero_grad()
+        total = torch.zeros((), device=self.fabric.device)
+        for index, (batch, share) in enumerate(batches):
+            last = index == len(batches) - 1
+            with self.fabric.no_backward_sync(self.network, enabled=not last):
+                loss = self._loss(batch) * share
+                self.fabric.backward(loss * self.fabric.world_size)  # DDP averages over processes
+            total += loss.detach()
+        return cast(Tensor, self.fabric.all_reduce(total, reduce_op="sum"))
 
     def _loss(self, batch: Tensor) -> Tensor:
         """Loss of sources (batch_size, 2, n_samples)."""
         batch = self.fabric.to_device(batch)
         targets = magnitude(self.stft, batch)
         mixture = magnitude(self.stft, batch.sum(1))
-        return discriminative_loss(self.config.loss, targets, self.network(mixture).float())
+        return discriminative_loss(self.config.loss, targets, self.network(mixture))
 
     def _score(self) -> dict[str, float]:
         """Score the dev tracks in one process; every process learns of it."""
@@ -214,16 +246,17 @@ class _Run:
                 values[f"dev/{source}/GSIR"] = mean.gsir
                 values[f"dev/{source}/GSAR"] = mean.gsar
         values = self.fabric.broadcast(values)
-        gnsdr = values["dev/vocals/GNSDR"]
-        self.progress.n_stale += 1
-        if gnsdr > self.progress.best_gnsdr:
-            self.progress.best_gnsdr, self.progress.best_step = gnsdr, self.progress.step
-            self.progress.n_stale = 0
+        progress = self.progress
+        progress.n_stale += 1
+        if values["dev/vocals/GNSDR"] > progress.best_gnsdr:
+            progress.best_gnsdr, progress.best_step = values["dev/vocals/GNSDR"], progress.step
+            progress.n_stale = 0
             if self.fabric.global_rank == 0:
                 save_weights(self.folder / BEST, self.bare)
         return values
 
     def _report(self, log: RunLog) -> None:
+        """Histograms, clips to hear and see, and a checkpoint once the log up to here is on disk."""
         step = self.progress.step
         log.histograms(step, self.bare)
         separator = self._separator()
@@ -234,52 +267,12 @@ class _Run:
             heard |= {name: stem[0] for name, stem in stems.items()}
             heard |= {f"true {name}": source[0] for name, source in audio.sources.items()}
             log.listen(step, track.name, heard, audio.sample_rate)
-        save_checkpoint(self.folder, self.bare, self.optimiser.state_dict(), self.progress)
+        log.flush()
+        state = self.bare_optimiser.state_dict()
+        save_checkpoint(self.folder, Checkpoint(self.bare.state_dict(), state, self.progress))
 
     def _separator(self) -> Separator:
         return Separator(NetworkEstimator(self.config, self.bare))
-
-
-Batches = list[tuple[Tensor, float]]
-
-
-def _batches(
-    config: Config, stft: STFT, sources: Sequence[Sources], rank: int, n_processes: int
-) -> Callable[[int], Batches]:
-    """What this process sees in a step: sources (batch_size, 2, n_samples), with their share of the loss."""
-    settings = config.optimiser
-    if settings.batch == "full":
-        excerpts = fixed_excerpts(
-            sources, stft, n_frames=config.mixing.n_frames, shift_samples=settings.shift_samples
-        )
-        own = torch.from_numpy(excerpts[rank::n_processes])
-        parts = [(part, len(part) / len(excerpts)) for part in torch.split(own, settings.batch_size)]
-        return lambda step: parts
-    if settings.batch_size % n_processes:
-        raise ConfigError(
-            f"optimiser.batch_size = {settings.batch_size}: must be a multiple of the {n_processes} processes"
-        )
-    n_samples = stft.n_fft + (config.mixing.n_frames - 1) * stft.hop_length
-    mixer = RandomMixer(sources, config.mixing, n_samples=n_samples, seed=config.run.seed)
-
-    def draw(step: int) -> Batches:
-        batch = mixer.batch(step, settings.batch_size)
-        return [(torch.from_numpy(batch[rank::n_processes].copy()), 1 / n_processes)]
-
-    return draw
-
-
-def _load(track: Track, config: Config) -> Sources:
-    audio = track.load()
-    if audio.sample_rate != config.data.sample_rate:
-        raise DatasetError(
-            f"{track.name}: {audio.sample_rate} Hz, the recipe trains at {config.data.sample_rate} Hz; "
-            "set data.sample_rate or resample the dataset"
-        )
-    vocals, accompaniment = (
-        np.ascontiguousarray(audio.sources[name].mean(axis=0)) for name in ("vocals", "accompaniment")
-    )
-    return Sources(vocals=vocals, accompaniment=accompaniment)
 
 
 def build_optimiser(settings: OptimiserConfig, network: torch.nn.Module) -> Optimizer:

@@ -5,7 +5,10 @@ from torch import Tensor
 
 from duetto.train.config import LossConfig
 
-KL_FLOOR = 1e-3  # the constant of the authors' code that keeps the logarithm finite
+KL_FLOOR = (
+    1e-3  # the constant of the authors' code that keeps the logarithm finite; added to both magnitudes,
+)
+# so that the divergence stays 0 at equality and positive elsewhere
 
 
 def _squared_error(target: Tensor, estimate: Tensor) -> Tensor:
@@ -13,8 +16,9 @@ def _squared_error(target: Tensor, estimate: Tensor) -> Tensor:
 
 
 def _kl_divergence(target: Tensor, estimate: Tensor) -> Tensor:
-    log_ratio = torch.log((target + KL_FLOOR) / (estimate.clamp_min(0) + KL_FLOOR))
-    return target * log_ratio - target + estimate
+    target = target + KL_FLOOR
+    estimate = estimate.abs() + KL_FLOOR  # an output without a mask layer may be negative
+    return target * torch.log(target / estimate) - target + estimate
 
 
 def discriminative_loss(config: LossConfig, targets: Tensor, estimates: Tensor) -> Tensor:

@@ -1,0 +1,56 @@
+"""What each process sees in each step."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from duetto.datasets import Track
+from duetto.errors import DatasetError
+from duetto.stft import STFT
+from duetto.train.config import Config
+from duetto.train.mixing import RandomMixer, Sources, fixed_excerpts
+
+Batches = list[tuple[Tensor, float]]
+"""Sources (batch_size, 2, n_samples), each with its share of the step's loss."""
+
+
+def load_sources(track: Track, sample_rate: int) -> Sources:
+    """A track's sources as the network hears them: mono.
+
+    Raises:
+        DatasetError: a track at another sample rate (hertz).
+    """
+    audio = track.load()
+    if audio.sample_rate != sample_rate:
+        raise DatasetError(
+            f"{track.name}: {audio.sample_rate} Hz, the recipe trains at {sample_rate} Hz; "
+            "set data.sample_rate or resample the dataset"
+        )
+    vocals, accompaniment = (
+        np.ascontiguousarray(audio.sources[name].mean(axis=0)) for name in ("vocals", "accompaniment")
+    )
+    return Sources(vocals=vocals, accompaniment=accompaniment)
+
+
+def make_batches(
+    config: Config, stft: STFT, sources: Sequence[Sources], *, rank: int, n_processes: int
+) -> Callable[[int], Batches]:
+    """A function from a step to what the process `rank` sees in it; the shares of all processes sum to 1."""
+    settings = config.optimiser
+    if settings.batch == "full":
+        excerpts = fixed_excerpts(
+            sources, stft, n_frames=config.mixing.n_frames, shift_samples=settings.shift_samples
+        )
+        own = torch.from_numpy(excerpts[rank::n_processes])
+        parts = [(part, len(part) / len(excerpts)) for part in torch.split(own, settings.batch_size)]
+        return lambda step: parts
+    n_samples = stft.n_fft + (config.mixing.n_frames - 1) * stft.hop_length
+    mixer = RandomMixer(sources, config.mixing, n_samples=n_samples, seed=config.run.seed)
+
+    def draw(step: int) -> Batches:
+        batch = mixer.batch(step, settings.batch_size)
+        return [(torch.from_numpy(batch[rank::n_processes].copy()), 1 / n_processes)]
+
+    return draw
