@@ -86,7 +86,8 @@ class Report:
             cells = " | ".join(f"{figure:.2f}" for figure in figures)
             lines.append(f"| {source} | {cells} | {mean.n_tracks} |")
         if n_silent := max(mean.n_silent for mean in self.means.values()):
-            lines += ["", f"{n_silent} tracks with a silent source are left out of the means."]
+            who = "track with a silent source is" if n_silent == 1 else "tracks with a silent source are"
+            lines += ["", f"{n_silent} {who} left out of the means."]
         return "\n".join(lines)
 
     def save(self, folder: str | os.PathLike[str], *, about: Mapping[str, str] | None = None) -> None:
