@@ -1,0 +1,56 @@
+"""Runs the command line as a user does: in this process, which is quick, or in one of its own."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+from duetto.cli import main
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: list[str]
+    err: list[str]
+
+
+def duetto(*arguments: str | Path) -> Outcome:
+    """Run a command in this process."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", "surrogateescape") for _ in range(2))
+    previous = signal.getsignal(signal.SIGTERM)
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            main([os.fspath(argument) for argument in arguments])
+    except SystemExit as end:
+        return Outcome(end.code, _lines(out), _lines(err))  # type: ignore[arg-type]
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    raise AssertionError("main returned")
+
+
+def _lines(stream: io.TextIOWrapper) -> list[str]:
+    stream.seek(0)
+    return stream.read().splitlines()
+
+
+def duetto_apart(*arguments: str | Path, before: str = "", cwd: Path | None = None) -> Outcome:
+    """Run a command in a process of its own, after the Python statements `before`."""
+    done = subprocess.run(
+        command(*arguments, before=before), capture_output=True, cwd=cwd, timeout=100, check=False
+    )
+    return Outcome(
+        done.returncode,
+        os.fsdecode(done.stdout).splitlines(),
+        os.fsdecode(done.stderr).splitlines(),
+    )
+
+
+def command(*arguments: str | Path, before: str = "") -> Sequence[str]:
+    program = f"{before}\nimport sys\nfrom duetto.cli import main\nmain(sys.argv[1:])"
+    return [sys.executable, "-c", program, *map(os.fspath, arguments)]

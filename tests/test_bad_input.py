@@ -1,0 +1,368 @@
+"""Whatever is handed in: one clear line, the right exit code, no partial file, and the batch goes on."""
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from command_line import Outcome, command, duetto, duetto_apart
+from tiny import write_bundle
+
+RATE = 16000
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bundle(tmp_path_factory.mktemp("models") / "tiny.onnx")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def noise(n_samples: int = 8000, n_channels: int = 1) -> np.ndarray:
+    return np.random.default_rng(n_samples).uniform(-0.5, 0.5, (n_samples, n_channels))
+
+
+def song(path: str, samples: np.ndarray | None = None, rate: int = RATE, subtype: str = "PCM_16") -> Path:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    samples = noise() if samples is None else samples
+    soundfile.write(path, samples, rate, format=Path(path).suffix[1:].upper(), subtype=subtype)
+    return Path(path)
+
+
+def cut(path: Path, share: float = 0.5) -> Path:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    return path
+
+
+def written(folder: str = "out") -> list[str]:
+    """Every file below a folder, hidden ones too."""
+    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if not path.is_dir())
+
+
+def assert_one_line(outcome: Outcome, *words: str, code: int = 1) -> None:
+    assert outcome.code == code, outcome
+    assert len(outcome.err) == 1, outcome.err
+    assert outcome.err[0].startswith("duetto: ")
+    for word in words:
+        assert word in outcome.err[0]
+    assert outcome.out == []
+
+
+def missing() -> None:
+    """The song is not made at all."""
+
+
+def infinite(value: float) -> None:
+    samples = noise()
+    samples[4321] = value
+    song("odd.wav", samples, subtype="FLOAT")
+
+
+UNREADABLE = {
+    "missing": (missing, "does not exist"),
+    "directory": (lambda: Path("odd.wav").mkdir(), "is a folder"),
+    "empty file": (lambda: Path("odd.wav").touch(), "is empty"),
+    "text file": (lambda: Path("odd.wav").write_text("la la la\n" * 50), "not an audio file"),
+    "zero samples": (lambda: song("odd.wav", np.zeros((0, 1))), "no samples"),
+    "NaN": (lambda: infinite(np.nan), "NaN"),
+    "infinity": (lambda: infinite(np.inf), "inf"),
+    "truncated WAV": (lambda: cut(song("odd.wav")), "truncated"),
+    "header alone": (lambda: cut(song("odd.wav"), 0.002), "odd.wav"),
+    "truncated FLAC": (lambda: cut(song("odd.flac", noise(60000))).rename("odd.wav"), "truncated"),
+    "4 kHz": (lambda: song("odd.wav", rate=4000), "4000"),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_a_song_that_cannot_be_read(case: str, bundle: Path) -> None:
+    make, reason = UNREADABLE[case]
+    make()
+    assert_one_line(duetto("separate", "odd.wav", "-o", "out", "-n", bundle), "odd.wav", reason)
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_a_batch_goes_on_with_the_rest(case: str, bundle: Path) -> None:
+    UNREADABLE[case][0]()
+    songs = song("first.wav"), Path("odd.wav"), song("last.flac")
+    outcome = duetto("separate", *songs, "-o", "out", "-n", bundle)
+    assert outcome.code == 1
+    assert len(outcome.err) == 2
+    assert "odd.wav" in outcome.err[0]
+    assert outcome.err[1] == "duetto: 1 of 3 songs failed"
+    assert written() == [
+        "tiny/first/accompaniment.wav",
+        "tiny/first/vocals.wav",
+        "tiny/last/accompaniment.flac",
+        "tiny/last/vocals.flac",
+    ]
+    assert sorted(outcome.out) == [f"out/{path}" for path in written()]
+
+
+ODD_BUT_FINE = {
+    "silence": (np.zeros((8000, 2)), RATE),
+    "DC": (np.full((8000, 1), 0.25), RATE),
+    "one sample": (noise(1), RATE),
+    "shorter than a frame": (noise(300), RATE),
+    "192 kHz": (noise(50000, 2), 192000),
+    "8 channels": (noise(8000, 8), 44100),
+    "full scale": (np.sign(noise(8000)), RATE),
+}
+
+
+@pytest.mark.parametrize("case", ODD_BUT_FINE)
+def test_odd_audio_is_separated(case: str, bundle: Path) -> None:
+    samples, rate = ODD_BUT_FINE[case]
+    path = song("odd.wav", samples, rate)
+    outcome = duetto("separate", path, "-o", "out", "-n", bundle)
+    assert outcome.code == 0
+    assert_stems_sum_to(path, outcome)
+    assert outcome.err in ([], [line for line in outcome.err if "clipped" in line])
+
+
+def assert_stems_sum_to(path: Path, outcome: Outcome) -> None:
+    assert len(outcome.out) == 2
+    whole, rate = soundfile.read(path, dtype="int16", always_2d=True)
+    total = np.zeros(whole.shape, np.int64)
+    for line in outcome.out:
+        stem, stem_rate = soundfile.read(line, dtype="int16", always_2d=True)
+        assert (stem.shape, stem_rate) == (whole.shape, rate)
+        assert soundfile.info(line).subtype == "PCM_16"
+        total += stem
+    np.testing.assert_array_equal(total, whole)
+
+
+@pytest.mark.parametrize(
+    "name", ["Ærøskøbing 夜曲 🎵.wav", " two  spaces .wav", "-n.wav", "a\nb.wav", "%s{stem}.wav"]
+)
+def test_names_of_all_scripts(name: str, bundle: Path) -> None:
+    path = song(name)
+    outcome = duetto("separate", "-o", "out", "-n", bundle, "--", path)
+    assert outcome.code == 0
+    track = name.removesuffix(".wav")
+    assert written() == [f"tiny/{track}/accompaniment.wav", f"tiny/{track}/vocals.wav"]
+
+
+def test_a_name_of_255_bytes(bundle: Path) -> None:
+    path = song("ø" * 125 + "a.wav")
+    assert len(path.name.encode()) == 255
+    outcome = duetto("separate", path, "-o", "out", "-n", bundle)
+    assert outcome.code == 0
+    assert_stems_sum_to(path, outcome)
+
+
+def test_a_name_that_is_not_unicode_is_printed_as_it_is(here: Path, bundle: Path) -> None:
+    path = here / "caf\udce9.wav"
+    try:
+        song("cafe.wav").rename(path)
+    except OSError:
+        pytest.skip("the file system takes Unicode names alone")
+    outcome = duetto_apart("separate", path, "-o", "out", "-n", bundle)
+    assert outcome.code == 0
+    assert sorted(outcome.out) == ["out/tiny/caf\udce9/accompaniment.wav", "out/tiny/caf\udce9/vocals.wav"]
+    assert "caf" in duetto_apart("separate", "caf\udce8.wav", "-n", bundle).err[0]
+
+
+def test_a_stem_whose_name_would_be_too_long(bundle: Path) -> None:
+    path = song("x" * 251 + ".wav")
+    outcome = duetto("separate", path, "-o", "out", "-n", bundle, "--template", "{track}-{stem}.{ext}")
+    assert_one_line(outcome, "File name too long")
+    assert not Path("out").exists()
+
+
+def test_an_output_folder_below_a_file(bundle: Path) -> None:
+    Path("file").write_text("in the way")
+    outcome = duetto_apart("separate", song("song.wav"), "-o", "file/out", "-n", bundle)
+    assert_one_line(outcome, "file/out", "cannot be written")
+    assert Path("file").read_text() == "in the way"
+
+
+def test_a_stem_that_would_replace_the_song(bundle: Path) -> None:
+    path = song("out/vocals.wav")
+    content = path.read_bytes()
+    outcome = duetto("separate", path, "-o", "out", "-n", bundle, "--template", "{stem}.{ext}")
+    assert_one_line(outcome, "vocals.wav", "overwrite")
+    assert written() == ["vocals.wav"]
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("container", ["wav", "flac", "mp3"])
+def test_a_full_disk(bundle: Path, container: str) -> None:
+    path = song("song.wav", noise(60 * RATE))
+    outcome = duetto_apart(
+        "separate", path, "-o", "out", "-n", bundle, f"--{container}",
+        before="import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))",
+    )  # fmt: skip
+    assert_one_line(outcome, "out/tiny/song/", "cannot be written", "File too large")
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_no_partial_file(bundle: Path, number: signal.Signals, code: int) -> None:
+    path = song("song.wav", np.tile(noise(48000, 2), (1500, 1)), 48000)
+    process = subprocess.Popen(
+        command("separate", path, "-o", "out", "-n", bundle), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if any(part.stat().st_size > 1e6 for part in Path("out").rglob(".*.part")):
+            break
+        time.sleep(0.01)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert out == b""
+    assert err.split() == [b"duetto:", b"interrupted" if code == 130 else b"terminated"]
+    assert not Path("out").exists()
+
+
+def test_an_unknown_model() -> None:
+    assert_one_line(duetto("separate", song("song.wav"), "-n", "nonesuch"), "nonesuch")
+    assert not Path("separated").exists()
+
+
+def test_a_damaged_bundle(here: Path, bundle: Path) -> None:
+    damaged = here / "damaged.onnx"
+    damaged.write_bytes(bundle.read_bytes()[:-400])
+    assert_one_line(duetto("separate", song("song.wav"), "-n", damaged), "damaged.onnx")
+    assert_one_line(duetto("models", damaged), "damaged.onnx")
+    assert not Path("separated").exists()
+
+
+def test_a_bundle_that_answers_otherwise_than_at_export(here: Path) -> None:
+    damaged = write_bundle(here / "other.onnx", probe=[0.5] * 8)
+    assert_one_line(duetto("models", damaged, "--verify"), "other.onnx", "damaged")
+
+
+def test_a_newer_bundle(here: Path) -> None:
+    newer = write_bundle(here / "newer.onnx", format_version=99)
+    assert_one_line(duetto("separate", song("song.wav"), "-n", newer), "newer.onnx", "pip install --upgrade")
+
+
+@pytest.mark.parametrize("template", ["{artist}/{stem}.wav", "{stem", "{track}.wav"])
+def test_a_template_that_cannot_be_used(template: str, bundle: Path) -> None:
+    path = song("song.wav")
+    assert_one_line(duetto("separate", path, "-n", bundle, "--template", template), template)
+    assert not Path("separated").exists()
+
+
+def test_two_songs_with_the_same_stems(bundle: Path) -> None:
+    songs = song("a/song.wav"), song("b/song.wav")
+    assert_one_line(
+        duetto("separate", *songs, "-o", "out", "-n", bundle), "a/song.wav", "b/song.wav", "--out"
+    )
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["separate"], "Name at least one song"),
+        (["separate", "--mask", "hard", "song.wav"], "'hard'"),
+        (["separate", "--loud", "song.wav"], "--loud"),
+        (["seperate", "song.wav"], "seperate"),
+        (["evaluate", "mir1k"], "--data"),
+        (["plot", "song.wav", "--max-frequency", "0"], "--max-frequency"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], reason: str) -> None:
+    outcome = duetto(*arguments)
+    assert_one_line(outcome, reason, "--help", code=2)
+
+
+def test_exit_codes_of_a_process(bundle: Path) -> None:
+    assert duetto_apart("separate", "missing.wav", "-n", bundle).code == 1
+    assert duetto_apart("separate").code == 2
+    assert duetto_apart("separate", song("song.wav"), "-n", bundle).code == 0
+
+
+def test_a_reader_of_the_results_that_has_gone(bundle: Path) -> None:
+    songs = [song(f"{k}.wav") for k in range(3)]
+    process = subprocess.Popen(
+        command("separate", *songs, "-o", "out", "-n", bundle),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(30) == 1
+
+
+def pairs(*names: str) -> Path:
+    for name in names:
+        song(f"data/{name}.wav", noise(4000))
+    return Path("data")
+
+
+def evaluate(dataset: str, bundle: Path, *arguments: str) -> Outcome:
+    return duetto("evaluate", dataset, "--data", "data", "-n", bundle, "-o", "out", *arguments)
+
+
+def test_a_dataset_folder_that_is_missing(bundle: Path) -> None:
+    assert_one_line(evaluate("mir1k", bundle), "data", "no folder")
+    assert_one_line(evaluate("mir1k", bundle, "--split", "tset"), "'tset'", "test")
+    assert_one_line(evaluate("mir2k", bundle), "'mir2k'", "did you mean 'mir1k'?")
+    assert not Path("out").exists()
+
+
+def test_a_dataset_folder_with_missing_files(bundle: Path) -> None:
+    pairs("vocals/a", "vocals/b", "accompaniment/a")
+    assert_one_line(evaluate("pairs", bundle, "--split", "all"), "data lacks accompaniment/b")
+    Path("data/test/song").mkdir(parents=True)
+    assert_one_line(evaluate("musdb", bundle), "song", "lacks")
+    assert not Path("out").exists()
+
+
+def test_a_dataset_folder_with_odd_files(bundle: Path) -> None:
+    folder = pairs("vocals/a", "accompaniment/a", "vocals/b", "accompaniment/b")
+    (folder / "vocals" / "b.wav").write_text("la la la")
+    assert_one_line(evaluate("pairs", bundle, "--split", "all"), "b.wav", "not an audio file")
+    song("data/vocals/b.wav", noise(4001))
+    assert_one_line(evaluate("pairs", bundle, "--split", "all"), "b.wav has 4001 samples")
+    song("data/vocals/b.wav", noise(4000), 44100)
+    assert_one_line(evaluate("pairs", bundle, "--split", "all"), "44100 Hz")
+    assert_one_line(evaluate("mir1k", bundle, "--split", "all"), "data lacks 175 clips")
+    song("data/unnamed.wav", noise(4000, 2))
+    assert_one_line(evaluate("mir1k", bundle), "unnamed.wav", "the name should be")
+    assert not Path("out").exists()
+
+
+def test_scores_that_cannot_be_written(bundle: Path) -> None:
+    pairs("vocals/a", "accompaniment/a")
+    Path("out").write_text("in the way")
+    assert_one_line(evaluate("pairs", bundle, "--split", "all"), "out", "Not a directory")
+
+
+def test_a_recipe_that_is_wrong() -> None:
+    def train(*arguments: str) -> Outcome:
+        return duetto("train", *arguments, "--data", "data", "-o", "out")
+
+    Path("own.toml").write_text("[network]\nhiden_size = 10\n")
+    assert_one_line(train("own.toml"), "network.hiden_size", "did you mean network.hidden_size?")
+    assert_one_line(train("--set", "run.n_step=1"), "run.n_step", "did you mean run.n_steps?")
+    assert_one_line(train("--set", "run.n_steps=-1"), "run.n_steps", "-1")
+    assert_one_line(train("--set", "nonsense"), "nonsense")
+    assert_one_line(train("drn"), "'drn'", "drnn")
+    Path("own.toml").write_text("network = [")
+    assert_one_line(train("own.toml"), "own.toml", "TOML")
+    assert_one_line(train(), "data")
+    assert_one_line(duetto("export", "nothing"), "nothing")
+    assert not Path("out").exists()
+
+
+def test_a_picture_that_cannot_be_drawn(bundle: Path) -> None:
+    path = song("song.wav")
+    assert_one_line(duetto("plot", path, "-n", bundle, "-o", "song.doc"), "song.doc", ".png")
+    assert_one_line(duetto("plot", path, "-n", bundle, "-o", "song.wav/a.png"), "song.wav")
+    assert_one_line(duetto("plot", "missing.wav", "-n", bundle), "missing.wav", "does not exist")
+    assert written(".") == ["song.wav"]
