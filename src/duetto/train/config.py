@@ -77,6 +77,8 @@ class MixingConfig(_Table):
     """Share of the mixtures whose accompaniment comes from another track."""
     gain_db: Annotated[float, Field(ge=0)] = 0.0
     """The whole mixture is made louder or softer by up to so many decibels."""
+    pitch_semitones: Annotated[float, Field(ge=0)] = 0.0
+    """Each source is played faster or slower by up to so many semitones, as by larger or smaller singers."""
     balance_db: Annotated[float, Field(ge=0)] = 0.0
     """The vocals are made louder or softer than the accompaniment by up to so many decibels."""
 

@@ -1,10 +1,13 @@
-"""Training mixtures from the tracks' sources: circular shift, remixing, gain."""
+"""Training mixtures from the tracks' sources: circular shift, remixing, gain, pitch."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import resample_poly
 
 from duetto.stft import STFT
 from duetto.train.config import MixingConfig
@@ -44,12 +47,21 @@ class RandomMixer:
         accompaniment_start = starts[1] if self.config.circular_shift or other != first else starts[0]
         gain = rng.uniform(-1, 1) * self.config.gain_db
         balance = rng.uniform(-1, 1) * self.config.balance_db
+        speeds = 2 ** (rng.uniform(-1, 1, 2) * self.config.pitch_semitones / 12)
         return np.stack(
             [
-                _excerpt(vocals, starts[0], self.n_samples) * _amplitude(gain + balance / 2),
-                _excerpt(accompaniment, accompaniment_start, self.n_samples) * _amplitude(gain - balance / 2),
+                self._excerpt(vocals, starts[0], speeds[0]) * _amplitude(gain + balance / 2),
+                self._excerpt(accompaniment, accompaniment_start, speeds[1]) * _amplitude(gain - balance / 2),
             ]
         )
+
+    def _excerpt(self, waveform: Waveform, start: int, speed: float) -> Waveform:
+        """`n_samples` from `start`, round the end to the beginning, played at `speed`."""
+        ratio = Fraction(speed).limit_denominator(24)  # short enough for a polyphase filter, 1 % off at most
+        n_taken = math.ceil(self.n_samples * ratio) + 1
+        taken = np.take(waveform, np.arange(start, start + n_taken), mode="wrap")
+        played = resample_poly(taken, ratio.denominator, ratio.numerator) if ratio != 1 else taken
+        return np.asarray(played[: self.n_samples], np.float32)
 
 
 def fixed_excerpts(tracks: Sequence[Sources], stft: STFT, *, n_frames: int, shift_samples: int) -> Waveform:
@@ -71,10 +83,6 @@ def fixed_excerpts(tracks: Sequence[Sources], stft: STFT, *, n_frames: int, shif
                 piece = sources[:, start : start + n_samples]
                 excerpts.append(np.pad(piece, [(0, 0), (0, n_samples - piece.shape[1])]))
     return np.stack(excerpts)
-
-
-def _excerpt(waveform: Waveform, start: int, n_samples: int) -> Waveform:
-    return np.take(waveform, np.arange(start, start + n_samples), mode="wrap")
 
 
 def _amplitude(decibels: float) -> np.float32:
