@@ -69,12 +69,12 @@ def bss_eval(
 
     With s the projection of an estimate e on its reference delayed by 0 to filter_length - 1 samples, and p
     that on all references so delayed: SDR = |s|^2 / |e - s|^2, SIR = |s|^2 / |p - s|^2 and
-    SAR = |p|^2 / |e - p|^2. A ratio with numerator 0 is -inf, any other with denominator 0 is +inf, and none is
-    NaN: a silent reference or estimate scores -inf three times.
+    SAR = |p|^2 / |e - p|^2. A ratio with numerator 0 is -inf, any other with denominator 0 is +inf, and none
+    is NaN. So a silent estimate has all three at -inf, and a silent reference SDR and SIR.
 
-    All signals are trimmed to the shortest, since separation may drop a tail that fills no frame. BSS Eval 3.0
-    knows mono sources: here each channel is projected on the same channel of the references, and energies are
-    summed over the channels before the ratios are taken, so that a silent channel weighs nothing.
+    All signals are trimmed to the shortest, since separation may drop a tail that fills no frame. BSS Eval
+    3.0 knows mono sources: here each channel is projected on the same channel of the references, and energies
+    are summed over the channels before the ratios are taken, so that a silent channel weighs nothing.
 
     Args:
         references: True sources by name, each (n_samples,) or (n_channels, n_samples).
@@ -315,7 +315,7 @@ def _gram(lags: Array) -> Array:
 def _cholesky(gram: Array) -> Array:
     """Return the upper factor, written over the matrix; raise LinAlgError where the rank is not full."""
     size = norm(gram, 1, check_finite=False)
-    factor, _ = cho_factor(gram, overwrite_a=True, check_finite=False)
+    factor: Array = cho_factor(gram, overwrite_a=True, check_finite=False)[0]
     if dpocon(factor, size)[0] < RANK_TOLERANCE:
         raise LinAlgError("the delayed references are linearly dependent")
     return factor
@@ -324,7 +324,8 @@ def _cholesky(gram: Array) -> Array:
 def _least_norm(gram: Array, columns: Array) -> Array:
     values, vectors = eigh(gram)
     kept = values > RANK_TOLERANCE * values[-1]
-    return vectors[:, kept] @ ((vectors[:, kept].T @ columns) / values[kept, None])
+    taps: Array = vectors[:, kept] @ ((vectors[:, kept].T @ columns) / values[kept, None])
+    return taps
 
 
 def _energy(signal: Array) -> float:
