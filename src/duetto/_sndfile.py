@@ -2,7 +2,11 @@
 
 import io
 import os
+import signal
 import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +27,26 @@ _STORED_BITS = {
 }  # fmt: skip
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back: an exception raised in a callback from C is printed and lost."""
+    if threading.current_thread() is not threading.main_thread():  # others are never interrupted
+        yield
+        return
+    held: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    ours = {number: handler for number, handler in handlers.items() if callable(handler)}
+    try:
+        for number in ours:
+            signal.signal(number, lambda number, _: held.append(number))
+        yield
+    finally:
+        for number, handler in ours.items():
+            signal.signal(number, handler)
+        for late in held:
+            signal.raise_signal(late)
+
+
 class Sequential(soundfile.SoundFile):  # type: ignore[misc]
     """A sound file read or written once, front to back.
 
@@ -34,9 +58,20 @@ class Sequential(soundfile.SoundFile):  # type: ignore[misc]
         """Whether soundfile may seek: never."""
         return False
 
+    def read(self, *args: Any, **kwargs: Any) -> Any:
+        """Read as soundfile does."""
+        with _uninterrupted():
+            return super().read(*args, **kwargs)
+
+    def write(self, data: Any) -> None:
+        """Write as soundfile does."""
+        with _uninterrupted():
+            super().write(data)
+
     def close(self) -> None:
         """Close the sound, and the Python file below it if there is one."""
-        super().close()
+        with _uninterrupted():
+            super().close()
         if isinstance(self.name, _EndlessFile | _UnclosedFile):
             self.name.close()
 
@@ -77,7 +112,7 @@ class _UnclosedFile(io.FileIO):
 class Sink(io.FileIO):
     """The file below an encoder; keeps the first error of a write, since libsndfile and cffi drop all."""
 
-    error: OSError | KeyboardInterrupt | None = None
+    error: OSError | None = None
 
     def write(self, data: Any, /) -> int:
         """Write all of `data`, or keep the reason why not."""
@@ -85,7 +120,7 @@ class Sink(io.FileIO):
         try:
             while rest:
                 rest = rest[super().write(rest) :]
-        except (OSError, KeyboardInterrupt) as error:
+        except OSError as error:
             self.error = self.error or error
         return len(data)
 
