@@ -1,18 +1,20 @@
 """Separator: blocks of a song -> network -> masks -> overlap-add -> stems, in constant memory."""
 
+import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from duetto._formats import depth
+from duetto._segments import Fifo, Waveform, cross_fade, cut, map_ahead
 from duetto.audio import (
     EXTENSIONS,
     AudioInfo,
@@ -31,9 +33,12 @@ from duetto.stft import STFT
 
 STEMS = ("vocals", "accompaniment")
 
-Waveform = NDArray[np.float32]
 Progress = Callable[[int, int], None]
 TEMPLATE = "{model}/{track}/{stem}.{ext}"
+
+_BLOCK_SECONDS = 4
+_N_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+_N_THREADS = min(_N_CORES, 4)  # each holds a segment, and the memory needed shall not grow with the machine
 
 
 class MaskEstimator(Protocol):
@@ -44,7 +49,10 @@ class MaskEstimator(Protocol):
         """The network's transform and the order of its sources."""
 
     def masks(self, magnitude: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Magnitude (batch_size, n_bins, n_frames) to masks (batch_size, n_sources, n_bins, n_frames)."""
+        """Magnitude (batch_size, n_bins, n_frames) to masks (batch_size, n_sources, n_bins, n_frames).
+
+        It is called from several threads at a time.
+        """
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,9 @@ class Separator:
         segment_seconds: length of the pieces that the network sees; the memory needed grows with it.
         overlap_seconds: neighbouring pieces are cross-faded over so long.
 
+    Attributes:
+        metadata: what the network says of itself.
+
     Raises:
         ModelError: no such bundle, or a damaged one.
         ConfigError: an option out of range.
@@ -90,7 +101,9 @@ class Separator:
     ) -> None:
         if mask not in ("ratio", "binary"):
             raise ConfigError(f"mask={mask!r}: choose 'ratio' or 'binary'")
-        if not 0 < 2 * overlap_seconds <= segment_seconds:
+        if griffin_lim_rounds < 0:
+            raise ConfigError(f"griffin_lim_rounds={griffin_lim_rounds}: choose 0 or more")
+        if not 0 < 2 * overlap_seconds <= segment_seconds < math.inf:
             raise ConfigError(
                 f"segment_seconds={segment_seconds}, overlap_seconds={overlap_seconds}: the overlap must be "
                 "positive and at most half a segment"
@@ -101,11 +114,8 @@ class Separator:
         self.segment_seconds = segment_seconds
         self.overlap_seconds = overlap_seconds
         self._network = Bundle(find_bundle(model)) if isinstance(model, str | os.PathLike) else model
-
-    @property
-    def metadata(self) -> BundleMetadata:
-        """What the network says of itself."""
-        return self._network.metadata
+        self.metadata = self._network.metadata
+        self._stft = self.metadata.stft
 
     def separate(
         self, audio: ArrayLike, sample_rate: int, *, progress: Progress | None = None
@@ -124,8 +134,10 @@ class Separator:
             AudioError: a waveform or sample rate that the gate refuses.
         """
         waveform = check_waveform(audio, sample_rate=sample_rate)
+        starts = range(0, waveform.shape[-1], _BLOCK_SECONDS * sample_rate)
+        blocks = (waveform[:, start : start + starts.step] for start in starts)
         vocals, done = np.empty_like(waveform), 0
-        for piece in self._vocals([waveform], sample_rate):
+        for piece in self._vocals(blocks, sample_rate):
             vocals[:, done : done + piece.shape[-1]] = piece
             done += piece.shape[-1]
             if progress:
@@ -147,9 +159,8 @@ class Separator:
         Raises:
             AudioError: a block that the gate refuses.
         """
-        mixture = _Fifo()
-        checked = (check_waveform(block, sample_rate=sample_rate) for block in blocks)
-        for vocals in self._vocals(map(mixture.put, checked), sample_rate):
+        mixture = Fifo()
+        for vocals in self._vocals(map(mixture.put, _checked(blocks, sample_rate)), sample_rate):
             yield {"vocals": vocals, "accompaniment": mixture.take(vocals.shape[-1]) - vocals}
 
     def stem_paths(
@@ -169,11 +180,11 @@ class Separator:
         fields = {"model": self.metadata.name, "track": Path(song).stem, "ext": extension}
         try:
             paths = {stem: Path(out) / template.format(stem=stem, **fields) for stem in STEMS}
-        except (KeyError, IndexError, ValueError) as error:
+        except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
             raise ConfigError(
                 f"template {template!r}: {error}; its fields are {{model}}, {{track}}, {{stem}} and {{ext}}"
             ) from error
-        if len(set(paths.values())) < len(STEMS):
+        if len(set(map(os.path.abspath, paths.values()))) < len(STEMS):
             raise ConfigError(f"template {template!r} gives both stems one path; put {{stem}} into it")
         return paths
 
@@ -224,8 +235,8 @@ class Separator:
                 )
                 for stem, path in paths.items()
             }
-            mixture, done, n_clipped = _Fifo(), 0, 0
-            blocks = map(mixture.put, reader.blocks(4 * info.sample_rate))
+            mixture, done, n_clipped = Fifo(), 0, 0
+            blocks = map(mixture.put, reader.blocks(_BLOCK_SECONDS * info.sample_rate))
             floats = (to_float(block, info.bits) for block in blocks)
             for vocals in self._vocals(floats, info.sample_rate):
                 piece = mixture.take(vocals.shape[-1])
@@ -240,126 +251,70 @@ class Separator:
 
     def _vocals(self, blocks: Iterable[Waveform], sample_rate: int) -> Iterator[Waveform]:
         """Blocks (n_channels, any length) of the mixture to blocks of the vocals, as many samples in all."""
-        stft = self.metadata.stft.resampled(self.metadata.sample_rate, sample_rate)
+        stft = self._stft.resampled(self.metadata.sample_rate, sample_rate)
         overlap = max(1, round(self.overlap_seconds * sample_rate))
         hops = max(1, round((self.segment_seconds - self.overlap_seconds) * sample_rate / stft.hop_length))
         stride = hops * stft.hop_length  # a whole number of hops: the frames of all segments lie on one grid
-        segments = _segments(blocks, length=stride + overlap, stride=stride)
+        segments = cut(blocks, length=stride + overlap, stride=stride)
         with ThreadPoolExecutor(_N_THREADS) as threads:
-            separated = (
-                vocals
-                for batch in _batches(segments, size=_BATCH_SIZE)
-                for vocals in self._vocals_of_batch(batch, stft, sample_rate, threads)
-            )
-            yield from _cross_fade(separated, overlap)
+            separated = map_ahead(threads, partial(self._separate, stft), segments, n_ahead=_N_THREADS)
+            yield from cross_fade(separated, overlap)
 
-    def _vocals_of_batch(
-        self, batch: Sequence[Waveform], stft: STFT, sample_rate: int, threads: ThreadPoolExecutor
-    ) -> Iterator[Waveform]:
-        spectrograms = list(threads.map(stft.forward, batch))
-        own = self.metadata.stft
-        scale = np.float32(own.window_values.sum() / stft.window_values.sum())
-        inputs = [_network_input(spectrogram, own.n_bins, scale) for spectrogram in spectrograms]
-        masks = self._network.masks(np.stack(inputs))
+    def _separate(self, stft: STFT, segment: Waveform) -> Waveform:
+        """Segment of the mixture (n_channels, n_samples) to the same of the vocals."""
+        scale = self._stft.window_values.sum() / stft.window_values.sum()
+        spectrogram = stft.forward(segment)
+        magnitude = _network_input(spectrogram, self._stft.n_bins) * scale
+        masks = dict(zip(self.metadata.sources, self._network.masks(magnitude[None])[0], strict=True))
         if self.mask == "binary":
-            by_source = dict(zip(self.metadata.sources, masks.swapaxes(0, 1), strict=True))
-            masks = np.stack(list(binary_masks(by_source).values()), axis=1)
-        vocals = masks[:, self.metadata.sources.index("vocals")]
-        restore = partial(_restore, stft, self.griffin_lim_rounds)
-        return threads.map(restore, spectrograms, vocals, [segment.shape[-1] for segment in batch])
+            masks = binary_masks(masks)
+        spectrogram *= _extend(masks["vocals"], stft.n_bins)
+        n_samples, n_iter = segment.shape[-1], self.griffin_lim_rounds
+        if n_iter:
+            return griffin_lim(np.abs(spectrogram), spectrogram, stft, n_samples, n_iter=n_iter)
+        return stft.inverse(spectrogram, n_samples)
 
 
-_N_THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-_BATCH_SIZE = 4
-
-
-def _network_input(spectrogram: NDArray[np.complex64], n_bins: int, scale: np.float32) -> Waveform:
-    """Magnitude (n_bins, n_frames) of all channels together, on the network's frequency axis and scale.
+def _network_input(spectrogram: NDArray[np.complex64], n_bins: int) -> NDArray[np.float32]:
+    """Magnitude (n_bins, n_frames) of all channels together, on the network's frequency axis.
 
     The root of the mean power: a voice in all channels and one in a single channel are both seen, and
     channels of opposite sign do not cancel.
     """
     seen = spectrogram[:, :n_bins]
-    power = (seen.real**2 + seen.imag**2).mean(axis=0)
-    magnitude = np.sqrt(power) * scale
+    magnitude = np.sqrt((seen.real**2 + seen.imag**2).mean(axis=0))
     return np.pad(magnitude, [(0, n_bins - magnitude.shape[0]), (0, 0)])
 
 
-def _restore(
-    stft: STFT, griffin_lim_rounds: int, spectrogram: NDArray[np.complex64], mask: Waveform, n_samples: int
-) -> Waveform:
-    """Apply a mask (network's n_bins, n_frames) to every channel and go back to a waveform."""
-    full = mask[: stft.n_bins]
-    n_above = stft.n_bins - full.shape[0]
-    if n_above:  # above the network's band the mask goes on as in its top eighth
-        top = full[-full.shape[0] // 8 :].mean(axis=0, keepdims=True)
-        full = np.concatenate([full, np.repeat(top, n_above, axis=0)])
-    vocals = spectrogram * full
-    if griffin_lim_rounds:
-        return griffin_lim(np.abs(vocals), vocals, stft, n_samples, n_iter=griffin_lim_rounds)
-    return stft.inverse(vocals, n_samples)
+def _extend(mask: NDArray[np.float32], n_bins: int) -> NDArray[np.float32]:
+    """Bring a mask (network's n_bins, n_frames) to `n_bins`.
+
+    Above the network's band it goes on as the mean of its top eighth.
+    """
+    n_above = n_bins - mask.shape[0]
+    if n_above <= 0:
+        return mask[:n_bins]
+    top = mask[-(mask.shape[0] // 8) :].mean(axis=0)
+    return np.concatenate([mask, np.broadcast_to(top, (n_above, top.size))])
 
 
-def _segments(blocks: Iterable[Waveform], *, length: int, stride: int) -> Iterator[Waveform]:
-    """Cut a stream into segments (n_channels, length), one every `stride`; the last may be shorter."""
-    held: Waveform | None = None
+def _checked(blocks: Iterable[ArrayLike], sample_rate: int) -> Iterator[Waveform]:
+    n_channels = None
     for block in blocks:
-        held = block if held is None else np.concatenate([held, block], axis=-1)
-        while held.shape[-1] > length:
-            yield held[:, :length]
-            held = held[:, stride:]
-    if held is not None:
-        yield held
-
-
-def _batches(segments: Iterable[Waveform], *, size: int) -> Iterator[list[Waveform]]:
-    """Group segments of equal length, at most `size` of them."""
-    batch: list[Waveform] = []
-    for segment in segments:
-        if batch and (len(batch) == size or batch[0].shape != segment.shape):
-            yield batch
-            batch = []
-        batch.append(segment)
-    if batch:
-        yield batch
-
-
-def _cross_fade(segments: Iterable[Waveform], overlap: int) -> Iterator[Waveform]:
-    """Join segments, each overlapping the next by `overlap` samples, with a linear cross-fade."""
-    rise = (np.arange(overlap, dtype=np.float32) + 0.5) / np.float32(overlap)
-    tail: Waveform | None = None
-    for segment in segments:
-        if tail is not None:
-            joined = tail * (1 - rise) + segment[:, :overlap] * rise
-            segment = np.concatenate([joined, segment[:, overlap:]], axis=-1)
-        yield segment[:, :-overlap]
-        tail = segment[:, -overlap:]
-    if tail is not None:
-        yield tail
+        # a copy, since the caller may read the next block into the same memory
+        waveform = np.array(check_waveform(block, sample_rate=sample_rate))
+        if n_channels not in (None, len(waveform)):
+            raise AudioError(
+                f"a block has {len(waveform)} channels, those before it {n_channels}; keep to one"
+            )
+        n_channels = len(waveform)
+        yield waveform
 
 
 def _refuse_overwriting(source: Path, targets: Iterable[Path]) -> None:
     for target in targets:
         if target.exists() and target.samefile(source):
             raise AudioError(f"{target}: would overwrite the song itself; choose another output folder")
-
-
-class _Fifo:
-    """Blocks that went in, taken out again in pieces of other lengths."""
-
-    def __init__(self) -> None:
-        self._blocks: list[NDArray[Any]] = []
-
-    def put(self, block: NDArray[Any]) -> NDArray[Any]:
-        """Keep a block (n_channels, n) and hand it on."""
-        self._blocks.append(block)
-        return block
-
-    def take(self, n_samples: int) -> NDArray[Any]:
-        """The oldest `n_samples` samples."""
-        held = np.concatenate(self._blocks, axis=-1)
-        self._blocks = [held[:, n_samples:]]
-        return held[:, :n_samples]
 
 
 @lru_cache(maxsize=1)
