@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn import functional as F
 
 from duetto.stft import STFT
 
@@ -10,13 +11,15 @@ from duetto.stft import STFT
 def stft_forward(stft: STFT, waveform: Tensor) -> Tensor:
     """Waveform (..., n_samples) to complex spectrogram (..., n_bins, n_frames), as `STFT.forward`."""
     n_missing = -waveform.shape[-1] % stft.hop_length if stft.centred else 0
+    if stft.centred:
+        before = stft.n_fft // 2
+        waveform = F.pad(waveform, (before, before + -waveform.shape[-1] % stft.hop_length))
     spectrogram = torch.stft(
-        F.pad(waveform.reshape(-1, waveform.shape[-1]), (0, n_missing)),
+        waveform.reshape(-1, waveform.shape[-1]),
         stft.n_fft,
         stft.hop_length,
-        window=torch.from_numpy(stft.window_values).to(waveform.device),
-        center=stft.centred,
-        pad_mode="constant",
+        window=torch.from_numpy(stft.window_values).to(waveform),
+        center=False,
         return_complex=True,
     )
     return spectrogram.reshape(*waveform.shape[:-1], *spectrogram.shape[-2:])
