@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -19,6 +20,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
+from duetto._waveform import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from duetto.errors import ModelError
 from duetto.stft import STFT, Window
 
@@ -33,6 +35,7 @@ _RUNTIME_ERRORS = (
     ort.InvalidProtobuf,
     ort.NotImplemented,
     ort.RuntimeException,
+    UnicodeDecodeError,  # a damaged name
 )
 
 
@@ -94,7 +97,8 @@ class BundleMetadata:
         """Read what `to_json` wrote.
 
         Raises:
-            ModelError: not JSON, too new, or a key is missing, foreign or ill-typed; `origin` is the file.
+            ModelError: not JSON, too new, or a key is missing, foreign, ill-typed or out of range; `origin`
+                is the file.
         """
         try:
             values = json.loads(text)
@@ -111,24 +115,47 @@ class BundleMetadata:
                 "run pip install --upgrade duetto"
             )
         _check_types(cls, values, origin)
-        return cls(**values)
+        metadata = cls(**values)
+        _check_values(metadata, origin)
+        return metadata
 
 
 def _check_types(cls: type, values: Mapping[str, Any], origin: str) -> None:
     fields = {field.name: field.type for field in dataclasses.fields(cls)}
-    for key in fields.keys() - values.keys():
+    for key in sorted(fields.keys() - values.keys()):
         raise ModelError(f"{origin}: its metadata lack {key!r}; export it again")
-    for key in values.keys() - fields.keys():
+    for key in sorted(values.keys() - fields.keys()):
         raise ModelError(f"{origin}: its metadata hold an unknown key {key!r}; export it again")
     for key, annotation in fields.items():
         expected = str if annotation is Window else getattr(annotation, "__origin__", annotation)
-        if not isinstance(values[key], expected):  # type: ignore[arg-type]  # all are plain classes here
-            raise ModelError(f"{origin}: metadata {key!r} is {values[key]!r}, not of type {expected}")
-    if values["input"] != "magnitude" or values["window"] not in ("sine", "hann"):
-        raise ModelError(
-            f"{origin}: input {values['input']!r} or window {values['window']!r} is unknown here; "
-            "run pip install --upgrade duetto"
-        )
+        if type(values[key]) is not expected:
+            wanted = expected.__name__  # type: ignore[union-attr]  # all are plain classes here
+            raise ModelError(f"{origin}: metadata {key!r} is {values[key]!r}, not of type {wanted}")
+
+
+def _check_values(metadata: "BundleMetadata", origin: str) -> None:
+    """Refuse what no network of ours can have, before it makes an error that speaks of something else."""
+    sources, rate = metadata.sources, metadata.sample_rate
+    # a hop of under a millisecond would have no samples left at the lowest sample rate
+    hops = max(1, rate // 1000), metadata.n_fft // 2
+    allowed: dict[str, tuple[bool, str]] = {
+        "format_version": (metadata.format_version >= 1, "1 or more"),
+        "name": (re.fullmatch(r"\w[\w.+-]*", metadata.name) is not None, "letters, digits and . _ + -"),
+        "input": (metadata.input == "magnitude", "'magnitude'"),
+        "window": (metadata.window in ("sine", "hann"), "'sine' or 'hann'"),
+        "sample_rate": (MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE, "8000 to 192000 Hz"),
+        "n_fft": (metadata.n_fft % 2 == 0 and metadata.n_fft <= rate, "even, one second at most"),
+        "hop_length": (hops[0] <= metadata.hop_length <= hops[1], f"{hops[0]} to n_fft / 2 = {hops[1]}"),
+        "look_ahead": (metadata.look_ahead >= 0, "0 or more"),
+        "sources": (sorted(map(str, sources)) == ["accompaniment", "vocals"], "vocals and accompaniment"),
+        "probe": (all(isinstance(value, float) for value in metadata.probe), "numbers"),
+    }
+    for key, (is_good, wanted) in allowed.items():
+        if not is_good:
+            raise ModelError(
+                f"{origin}: metadata {key!r} is {getattr(metadata, key)!r}, allowed: {wanted}; "
+                "export it again or run pip install --upgrade duetto"
+            )
 
 
 def probe_input(n_bins: int, n_frames: int = 9) -> NDArray[np.float32]:
@@ -164,13 +191,15 @@ class Bundle:
         options.enable_cpu_mem_arena = False  # the arena keeps the largest batch of every size it has seen
         options.log_severity_level = 4  # a failure is raised; the runtime need not print it as well
         try:
-            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"], enable_fallback=False
+            )
+            held = self._session.get_modelmeta().custom_metadata_map
         except _RUNTIME_ERRORS as error:
             raise ModelError(
                 f"{self.path}: damaged, or not an ONNX file that can be run: fetch or export it again "
                 f"({str(error).splitlines()[0]:.200})"
             ) from error
-        held = self._session.get_modelmeta().custom_metadata_map
         if METADATA_KEY not in held:
             raise ModelError(
                 f"{self.path}: an ONNX file, but not a Duetto bundle: it has no {METADATA_KEY!r} metadata; "
@@ -180,13 +209,21 @@ class Bundle:
         self._check_graph()
 
     def _check_graph(self) -> None:
-        inputs = {item.name: item.shape for item in self._session.get_inputs()}
-        outputs = {item.name: item.shape for item in self._session.get_outputs()}
+        """Ask for the masks of two frames."""
         n_bins = self.metadata.stft.n_bins
-        if list(inputs) != ["magnitude"] or list(outputs) != ["masks"] or inputs["magnitude"][1] != n_bins:
+        promise = f"masks (1, 2, {n_bins}, 2) of a magnitude (1, {n_bins}, 2)"
+        try:
+            masks = self.masks(probe_input(n_bins, 2))
+        except (*_RUNTIME_ERRORS, ValueError) as error:
+            reason = str(error).splitlines()[0]
             raise ModelError(
-                f"{self.path}: its graph takes {inputs} and gives {outputs}, its metadata promise magnitude "
-                f"with {n_bins} bins and masks; export it again"
+                f"{self.path}: its metadata promise {promise}, its graph fails on it: {reason:.200}; "
+                "export it again"
+            ) from error
+        if masks.shape != (1, 2, n_bins, 2) or masks.dtype != np.float32:
+            raise ModelError(
+                f"{self.path}: its metadata promise {promise}, its graph gives {masks.dtype} {masks.shape}; "
+                "export it again"
             )
 
     def masks(self, magnitude: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -201,7 +238,7 @@ class Bundle:
             ModelError: the answer differs: the weights are damaged or the runtime is at fault.
         """
         answer = probe_answer(self.masks(probe_input(self.metadata.stft.n_bins)))
-        if len(answer) != len(self.metadata.probe) or not np.allclose(answer, self.metadata.probe, atol=1e-3):
+        if len(answer) != len(self.metadata.probe) or not np.allclose(answer, self.metadata.probe, atol=1e-4):
             raise ModelError(
                 f"{self.path}: the network answers {answer}, at export it answered {self.metadata.probe}: "
                 "the file is damaged; fetch or export it again"
