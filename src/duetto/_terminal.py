@@ -1,4 +1,4 @@
-"""What the command line says: results on stdout, progress and complaints on stderr."""
+"""What all commands share: results on stdout, progress and complaints on stderr, and an option."""
 
 import os
 import sys
@@ -11,6 +11,16 @@ import click
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
+
+PATH = click.Path(path_type=Path)
+MODEL_OPTION = click.option(
+    "-n",
+    "--model",
+    default="drnn",
+    show_default=True,
+    metavar="MODEL",
+    help="Which network: a name that `duetto models` lists, or the path of an .onnx bundle.",
+)
 
 
 class Bar(Protocol):
@@ -38,7 +48,7 @@ def progress_bar(label: str, *, hidden: bool = False) -> Iterator[Bar]:
 
 
 def complain(what: object) -> None:
-    if isinstance(what, OSError):
+    if isinstance(what, OSError) and what.filename:
         what = f"{what.filename}: {what.strerror}"
     click.echo(f"duetto: {' '.join(str(what).splitlines())}", err=True)
 

@@ -1,6 +1,5 @@
 """The command line: arguments and printing, nothing else. Rooms are imported when a command needs them."""
 
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -10,28 +9,18 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from duetto import __version__
-from duetto._terminal import complain, print_path, progress_bar
+from duetto._research import evaluate, export, train
+from duetto._terminal import MODEL_OPTION, PATH, complain, print_path, progress_bar
 from duetto.errors import ConfigError, DuettoError
 
 if TYPE_CHECKING:
     from duetto.bundle import BundleMetadata
     from duetto.separator import Separator
-    from duetto.train.checkpoint import Progress
 
 EXAMPLE = Path(__file__).parent / "example" / "song.flac"
 EXTRAS = {"matplotlib": "eval", "scipy": "eval"} | dict.fromkeys(
     ("lightning_fabric", "onnx", "pydantic", "safetensors", "tensorboard", "torch"), "train"
 )
-PATH = click.Path(path_type=Path)
-MODEL_OPTION = click.option(
-    "-n",
-    "--model",
-    default="drnn",
-    show_default=True,
-    metavar="MODEL",
-    help="Which network: a name that `duetto models` lists, or the path of an .onnx bundle.",
-)
-DATA_OPTION = click.option("--data", required=True, type=PATH, help="Folder that holds the dataset.")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -87,7 +76,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-@cli.command()
+@click.command()
 @click.argument("songs", nargs=-1, type=PATH)
 @click.option("--example", is_flag=True, help="Separate the little song that comes with Duetto.")
 @MODEL_OPTION
@@ -178,119 +167,7 @@ def _refuse_shared_stems(separator: "Separator", songs: Sequence[Path], out: Pat
         taken |= dict.fromkeys(paths.values(), song)
 
 
-@cli.command()
-@click.argument("recipe", default="drnn")
-@DATA_OPTION
-@click.option("-o", "--out", type=PATH, help="Folder of the run.  [default: runs/RECIPE]")
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the recipe."
-)
-@click.option("--resume", is_flag=True, help="Go on with the run in that folder.")
-@click.option("--accelerator", default="auto", show_default=True, help='"cpu", "cuda", "mps" or "auto".')
-@click.option(
-    "--devices",
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=1,
-    show_default=True,
-    help="Processes per machine.",
-)
-@click.option("--nodes", type=click.IntRange(min=1), default=1, show_default=True, help="Machines.")
-def train(recipe: str, data: Path, out: Path | None, overrides: tuple[str, ...], **options: Any) -> None:
-    """Train a network on songs whose true parts are known.
-
-    RECIPE is the name of one that ships, or a .toml file. Watch the run with: tensorboard --logdir runs
-    """
-    from duetto.train.config import load_config
-    from duetto.train.loop import train as run
-
-    config = load_config(recipe, overrides)
-    folder = out or Path("runs") / Path(recipe).stem
-    first = _is_first_process()
-    shown: dict[str, float] = {}
-    with progress_bar(config.name, hidden=not first) as bar:
-
-        def on_step(progress: "Progress", values: dict[str, float]) -> None:
-            shown.update(values)
-            bar(progress.step, config.run.n_steps, _note(shown))
-
-        try:
-            progress = run(config, data, folder, on_step=on_step, **options)
-        except DuettoError:
-            if not first:  # the first process fails alike and says why
-                sys.exit(1)
-            raise
-    if first:
-        click.echo(
-            f"{folder}: best dev GNSDR {progress.best_gnsdr:.2f} dB at step {progress.best_step} "
-            f"of {progress.step}, {progress.seconds / 60:.1f} minutes"
-        )
-
-
-@cli.command()
-@click.argument("dataset")
-@DATA_OPTION
-@MODEL_OPTION
-@click.option("--split", default="test", show_default=True, help='"train", "dev", "test" or "all".')
-@click.option(
-    "-o",
-    "--out",
-    type=PATH,
-    help="Folder for the scores.  [default: scores/MODEL-DATASET-SPLIT]",
-)
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Tracks in work at a time.  [default: one per core]",
-)
-def evaluate(dataset: str, data: Path, model: str, split: str, out: Path | None, jobs: int | None) -> None:
-    """Score a model on songs whose true parts are known.
-
-    DATASET is mir1k, ikala, musdb, dsd100 or pairs. Prints a table of GNSDR, GSIR, GSAR and SI-SDR in
-    decibels, the higher the better, and writes the scores of every track as JSON.
-    """
-    from duetto.datasets import load_tracks
-    from duetto.evaluation import evaluate as score
-    from duetto.separator import Separator
-
-    separator = Separator(model)
-    tracks = load_tracks(dataset, data, split=split)
-    folder = out or Path("scores") / f"{separator.metadata.name}-{dataset}-{split}"
-    with progress_bar(f"{dataset} {split}") as bar:
-        report = score(separator, tracks, jobs=jobs, progress=bar)
-    report.save(folder, about={"model": separator.metadata.name, "dataset": dataset, "split": split})
-    click.echo(report.summary())
-    complain(f"the scores of every track are in {folder}")
-
-
-@cli.command()
-@click.argument("run", type=PATH)
-@click.option(
-    "-o",
-    "--out",
-    type=PATH,
-    help="The bundle.  [default: NAME.onnx beside the run's files]",
-)
-@click.option("--float32", is_flag=True, help="Keep the weights' 32 bits; the file is twice as large.")
-@click.option(
-    "--metrics",
-    type=PATH,
-    help="scores.json of `duetto evaluate`, to go into the bundle.",
-)
-def export(run: Path, out: Path | None, float32: bool, metrics: Path | None) -> None:
-    """Make a model file of a training run.
-
-    RUN is the folder that `duetto train` wrote. Its best weights become a bundle (.onnx), which
-    `duetto separate --model` takes.
-    """
-    from duetto.train.export import export_run
-
-    print_path(export_run(run, out, half=not float32, metrics=metrics).path)
-
-
-@cli.command()
+@click.command()
 @click.argument("names", nargs=-1)
 @click.option("--verify", is_flag=True, help="Run each network on a known input and check its answer.")
 @click.option("--json", "as_json", is_flag=True, help="Print all that the bundles say of themselves.")
@@ -330,7 +207,7 @@ def _card(metadata: "BundleMetadata") -> str:
     return "\n".join(lines)
 
 
-@cli.command()
+@click.command()
 @click.argument("song", type=PATH)
 @MODEL_OPTION
 @click.option("-o", "--out", type=PATH, help="The picture.  [default: SONG.png in this folder]")
@@ -361,15 +238,8 @@ def plot(song: Path, model: str, out: Path | None, max_frequency: float) -> None
     print_path(plot_spectrograms(waveforms, sample_rate, target, max_frequency=max_frequency))
 
 
-def _note(values: dict[str, float]) -> str:
-    score = values.get("dev/vocals/GNSDR")
-    return f"loss {values['loss']:.4g}" + (f", dev GNSDR {score:.2f} dB" if score is not None else "")
-
-
-def _is_first_process() -> bool:
-    """Whether no launcher (Fabric's own, torchrun, Slurm) says that this is another than the first."""
-    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
-    return not any(int(os.environ.get(name, "0")) for name in ranks)
+for _command in (separate, train, evaluate, export, models, plot):
+    cli.add_command(_command)
 
 
 class _Terminated(KeyboardInterrupt):
