@@ -304,24 +304,3 @@ def test_progress_is_silent_elsewhere(
     with _terminal.progress_bar("song.wav", hidden=hidden) as bar:
         bar(1, 2)
     assert (terminal.shown if hidden else capsys.readouterr().err) == ""
-
-
-@pytest.mark.parametrize(
-    ("arguments", "seconds"), [(["-c", "import duetto"], 0.25), (["-m", "duetto", "-h"], 0.4)]
-)
-def test_nobody_waits_for_imports(arguments: list[str], seconds: float) -> None:
-    """Counted in processor time of the child, so that a busy machine does not fail it."""
-    program = (
-        "import resource, subprocess, sys\n"
-        "subprocess.run([sys.executable, *sys.argv[1:]], check=True, stdout=-3)\n"
-        "used = resource.getrusage(resource.RUSAGE_CHILDREN); print(used.ru_utime + used.ru_stime)"
-    )
-    used = min(
-        float(
-            subprocess.run(
-                [sys.executable, "-c", program, *arguments], capture_output=True, check=True
-            ).stdout
-        )
-        for _ in range(3)
-    )
-    assert used < seconds
