@@ -84,11 +84,9 @@ def test_a_foreign_key_is_named(tiny, tmp_path):
 )  # fmt: skip
 def test_an_ill_typed_or_absurd_value_is_named(tiny, tmp_path, key, value):
     path = rewritten(tiny, tmp_path / "bad.onnx", asdict(METADATA) | {key: value})
-    with pytest.raises(
-        ModelError, match=f"metadata '{'hop_length' if key == 'n_fft' else key}'|'{key}'"
-    ) as e:
+    with pytest.raises(ModelError, match=f"metadata '{key}'") as excinfo:
         Bundle(path)
-    one_line(e, path)
+    one_line(excinfo, path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"duetto"'])

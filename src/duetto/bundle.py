@@ -135,17 +135,17 @@ def _check_types(cls: type, values: Mapping[str, Any], origin: str) -> None:
 
 def _check_values(metadata: "BundleMetadata", origin: str) -> None:
     """Refuse what no network of ours can have, before it makes an error that speaks of something else."""
-    sources, rate = metadata.sources, metadata.sample_rate
-    # a hop of under a millisecond would have no samples left at the lowest sample rate
-    hops = max(1, rate // 1000), metadata.n_fft // 2
+    sources, rate, n_fft = metadata.sources, metadata.sample_rate, metadata.n_fft
+    shortest = rate // 1000  # a hop of under a millisecond may have no samples left at the lowest sample rate
+    longest = n_fft // 2
     allowed: dict[str, tuple[bool, str]] = {
         "format_version": (metadata.format_version >= 1, "1 or more"),
         "name": (re.fullmatch(r"\w[\w.+-]*", metadata.name) is not None, "letters, digits and . _ + -"),
         "input": (metadata.input == "magnitude", "'magnitude'"),
         "window": (metadata.window in ("sine", "hann"), "'sine' or 'hann'"),
         "sample_rate": (MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE, "8000 to 192000 Hz"),
-        "n_fft": (metadata.n_fft % 2 == 0 and metadata.n_fft <= rate, "even, one second at most"),
-        "hop_length": (hops[0] <= metadata.hop_length <= hops[1], f"{hops[0]} to n_fft / 2 = {hops[1]}"),
+        "n_fft": (n_fft % 2 == 0 and 2 * shortest <= n_fft <= rate, f"even, {2 * shortest} to {rate}"),
+        "hop_length": (shortest <= metadata.hop_length <= longest, f"{shortest} to {longest}"),
         "look_ahead": (metadata.look_ahead >= 0, "0 or more"),
         "sources": (sorted(map(str, sources)) == ["accompaniment", "vocals"], "vocals and accompaniment"),
         "probe": (all(isinstance(value, float) for value in metadata.probe), "numbers"),
