@@ -108,7 +108,7 @@ def test_initial_weights_fill_the_stated_bounds() -> None:
         "layers.2.weight": 2 * n_units,
         "output.weight": n_units + 2 * n_bins,
     }
-    for name, parameter in network.named_parameters():
+    for name, parameter in network.state_dict().items():
         if "bias" in name:
             assert torch.count_nonzero(parameter) == 0
         else:

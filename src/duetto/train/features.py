@@ -3,14 +3,12 @@
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn import functional as F
 
 from duetto.stft import STFT
 
 
 def stft_forward(stft: STFT, waveform: Tensor) -> Tensor:
     """Waveform (..., n_samples) to complex spectrogram (..., n_bins, n_frames), as `STFT.forward`."""
-    n_missing = -waveform.shape[-1] % stft.hop_length if stft.centred else 0
     if stft.centred:
         before = stft.n_fft // 2
         waveform = F.pad(waveform, (before, before + -waveform.shape[-1] % stft.hop_length))

@@ -46,9 +46,9 @@ class RunLog:
                 self._board.add_histogram(f"gradients/{name}", parameter.grad, step)
 
     def listen(self, step: int, track: str, waveforms: Mapping[str, NDArray[np.float32]], rate: int) -> None:
-        """Audio (n_samples,) of each waveform, and their log-spectrograms side by side."""
+        """Audio (n_samples,) of each waveform, all scaled alike, and their log-spectrograms side by side."""
+        peak = max(1.0, *(float(np.abs(waveform).max()) for waveform in waveforms.values()))
         for name, waveform in waveforms.items():
-            peak = max(1.0, float(np.abs(waveform).max()))
             self._board.add_audio(f"{track}/{name}", waveform[None] / peak, step, rate)
         picture = np.concatenate([_log_spectrogram(waveform) for waveform in waveforms.values()], axis=1)
         self._board.add_image(f"{track}/{', '.join(waveforms)}", picture[None], step)
@@ -57,8 +57,10 @@ class RunLog:
         """Put on disk what has been said."""
         self._board.flush()
 
-    def close(self) -> None:
-        """Write out what is pending."""
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._lines.close()
         self._board.close()
 

@@ -4,6 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.optim import LBFGS, AdamW, Optimizer
 
 from duetto.datasets import Track, load_tracks
-from duetto.errors import ConfigError
+from duetto.errors import ConfigError, MetricError
 from duetto.evaluation import evaluate
 from duetto.separator import Separator
 from duetto.train.batches import Batches, load_sources, make_batches
@@ -37,6 +38,8 @@ from duetto.train.log import RunLog
 from duetto.train.losses import discriminative_loss
 from duetto.train.mixing import Sources
 from duetto.train.networks import build_network
+
+DIVERGED = "if the training diverged, set a lower optimiser.learning_rate or optimiser.clip_norm"
 
 OnStep = Callable[[Progress, dict[str, float]], None]
 
@@ -172,23 +175,22 @@ class _Run:
     def go(self, on_step: OnStep | None) -> Progress:
         """Train to the last step or until the dev score stalls."""
         run, progress = self.config.run, self.progress
-        log = RunLog(self.folder, progress.step) if self.fabric.global_rank == 0 else None
         started = time.monotonic() - progress.seconds
-        while progress.step < run.n_steps and progress.n_stale < run.patience:
-            values = self._step(progress.step)
-            progress.step += 1
-            due = progress.step % run.evaluate_every == 0 or progress.step == run.n_steps
-            if due:
-                values |= self._score()
-            progress.seconds = values["seconds"] = time.monotonic() - started
-            if log:
-                log.scalars(progress.step, values)
+        with RunLog(self.folder, progress.step) if self.fabric.global_rank == 0 else nullcontext() as log:
+            while progress.step < run.n_steps and progress.n_stale < run.patience:
+                values = self._step(progress.step)
+                progress.step += 1
+                due = progress.step % run.evaluate_every == 0 or progress.step == run.n_steps
                 if due:
-                    self._report(log)
-            if on_step:
-                on_step(progress, values)
-        if log:
-            log.close()
+                    values |= self._score()
+                progress.seconds = values["seconds"] = time.monotonic() - started
+                if log:
+                    log.scalars(progress.step, values)
+                    if due:
+                        self._report(log)
+                if on_step:
+                    on_step(progress, values)
+        if self.fabric.global_rank == 0:
             summary = {**vars(progress), "config": self.config.model_dump(mode="json")}
             write_whole(self.folder / SUMMARY, json.dumps(summary, indent=1).encode())
         return progress
@@ -212,8 +214,7 @@ class _Run:
         values = {"loss": float(loss), "gradient_norm": float(cast(Tensor, norm)), "learning_rate": rate}
         if not all(map(math.isfinite, values.values())):
             raise ConfigError(
-                f"the training diverged: loss {values['loss']}, gradient norm {values['gradient_norm']} at "
-                f"step {step + 1}; set a lower optimiser.learning_rate or optimiser.clip_norm"
+                f"step {step + 1}: loss {values['loss']}, gradient norm {values['gradient_norm']}; {DIVERGED}"
             )
         return values
 
@@ -240,7 +241,10 @@ class _Run:
         """Score the dev tracks in one process; every process learns of it."""
         values: dict[str, float] = {}
         if self.fabric.global_rank == 0:
-            means = evaluate(self._separator(), self.dev, jobs=1).means
+            try:
+                means = evaluate(self._separator(), self.dev, jobs=1).means
+            except MetricError as error:
+                raise MetricError(f"step {self.progress.step}: {error}; {DIVERGED}") from error
             for source, mean in means.items():
                 values[f"dev/{source}/GNSDR"] = mean.gnsdr
                 values[f"dev/{source}/GSIR"] = mean.gsir
