@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from duetto._formats import depth
 from duetto._segments import Fifo, Waveform, cross_fade, cut, map_ahead
+from duetto._waveform import check_sample_rate
 from duetto.audio import (
     EXTENSIONS,
     AudioInfo,
@@ -133,7 +134,7 @@ class Separator:
         Raises:
             AudioError: a waveform or sample rate that the gate refuses.
         """
-        waveform = check_waveform(audio, sample_rate=sample_rate)
+        waveform, sample_rate = check_waveform(audio), check_sample_rate(sample_rate, "the waveform")
         starts = range(0, waveform.shape[-1], _BLOCK_SECONDS * sample_rate)
         blocks = (waveform[:, start : start + starts.step] for start in starts)
         vocals, done = np.empty_like(waveform), 0
@@ -159,8 +160,8 @@ class Separator:
         Raises:
             AudioError: a block that the gate refuses.
         """
-        mixture = Fifo()
-        for vocals in self._vocals(map(mixture.put, _checked(blocks, sample_rate)), sample_rate):
+        mixture, sample_rate = Fifo(), check_sample_rate(sample_rate, "the stream")
+        for vocals in self._vocals(map(mixture.put, _checked(blocks)), sample_rate):
             yield {"vocals": vocals, "accompaniment": mixture.take(vocals.shape[-1]) - vocals}
 
     def stem_paths(
@@ -298,11 +299,11 @@ def _extend(mask: NDArray[np.float32], n_bins: int) -> NDArray[np.float32]:
     return np.concatenate([mask, np.broadcast_to(top, (n_above, top.size))])
 
 
-def _checked(blocks: Iterable[ArrayLike], sample_rate: int) -> Iterator[Waveform]:
+def _checked(blocks: Iterable[ArrayLike]) -> Iterator[Waveform]:
     n_channels = None
     for block in blocks:
         # a copy, since the caller may read the next block into the same memory
-        waveform = np.array(check_waveform(block, sample_rate=sample_rate))
+        waveform = np.array(check_waveform(block))
         if n_channels not in (None, len(waveform)):
             raise AudioError(
                 f"a block has {len(waveform)} channels, those before it {n_channels}; keep to one"
