@@ -4,9 +4,9 @@ Usage: python benchmarks/resolution_matched.py DATA [--model drnn] [--mixtures 1
 
 DATA holds the folders "vocals" and "instrumental", whose files are mixed at equal energy and brought to
 44.1 kHz: every n-th vocals file of at least 8 s with every m-th piece of music. The network is one that
-learned at 16 kHz. First table: vocals SI-SDR below 8 kHz when the song is resampled to the network's rate, and
-when it is analysed at its own rate with frames of several lengths. Second: the full band, for several masks
-above the network's.
+learned at 16 kHz. First table: vocals SI-SDR below 8 kHz when the song is resampled to the network's rate,
+and when it is analysed at its own rate with frames of several lengths. Second: the full band, for several
+masks above the network's.
 """
 
 import argparse

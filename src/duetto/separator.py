@@ -224,26 +224,22 @@ class Separator:
             container, subtype = output_format(info, container=container, subtype=subtype)
             paths = self.stem_paths(song, out, template=template, container=container)
             _refuse_overwriting(Path(song), paths.values())
-            writers = {
-                stem: stack.enter_context(
-                    AudioWriter(
-                        path,
-                        sample_rate=info.sample_rate,
-                        n_channels=info.n_channels,
-                        container=container,
-                        subtype=subtype,
-                    )
-                )
-                for stem, path in paths.items()
-            }
+            writer = partial(
+                AudioWriter,
+                sample_rate=info.sample_rate,
+                n_channels=info.n_channels,
+                container=container,
+                subtype=subtype,
+            )
+            writers = {stem: stack.enter_context(writer(path)) for stem, path in paths.items()}
             mixture, done, n_clipped = Fifo(), 0, 0
             blocks = map(mixture.put, reader.blocks(_BLOCK_SECONDS * info.sample_rate))
             floats = (to_float(block, info.bits) for block in blocks)
             for vocals in self._vocals(floats, info.sample_rate):
                 piece = mixture.take(vocals.shape[-1])
                 stems, clipped = split_block(piece, vocals, bits=info.bits, bits_out=depth(subtype))
-                for stem, writer in writers.items():
-                    writer.write(stems[stem])
+                for stem in STEMS:
+                    writers[stem].write(stems[stem])
                 n_clipped += clipped
                 done += vocals.shape[-1]
                 if progress:
