@@ -22,7 +22,6 @@ import pytest
 import soundfile
 import torch
 from safetensors.torch import load_file
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from duetto.datasets import load_tracks
 from duetto.errors import ConfigError, DuettoError, MetricError, ModelError
@@ -83,6 +82,14 @@ def log(folder: Path) -> list[dict[str, float]]:
 
 def column(folder: Path, key: str) -> list[float]:
     return [line[key] for line in log(folder) if key in line]
+
+
+def tensorboard(folder: Path) -> Any:
+    """All events of a run."""
+    from tensorboard.backend.event_processing import event_accumulator  # slow to import; killed runs need not
+
+    every = dict.fromkeys(event_accumulator.DEFAULT_SIZE_GUIDANCE, 0)
+    return event_accumulator.EventAccumulator(str(folder / "tensorboard"), size_guidance=every).Reload()
 
 
 def newest(folder: Path) -> Path:
@@ -267,7 +274,7 @@ def test_held_out_songs_are_scored_and_not_trained_on(dataset: Path, tmp_path: P
 
 
 def test_tensorboard_and_the_log_say_the_same(adamw_run: Path) -> None:
-    board = EventAccumulator(str(adamw_run / "tensorboard")).Reload()
+    board = tensorboard(adamw_run)
     lines = [json.loads(line) for line in (adamw_run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     figures = {key for line in lines for key in line} - {"step"}
     scores = {f"dev/{s}/{m}" for s in ("vocals", "accompaniment") for m in ("GNSDR", "GSIR", "GSAR")}
@@ -279,7 +286,7 @@ def test_tensorboard_and_the_log_say_the_same(adamw_run: Path) -> None:
 
 
 def test_tensorboard_has_histograms_of_weights_and_gradients(adamw_run: Path) -> None:
-    board = EventAccumulator(str(adamw_run / "tensorboard"), size_guidance={"histograms": 0}).Reload()
+    board = tensorboard(adamw_run)
     names = load_file(adamw_run / "best.safetensors").keys()
     expected = {f"{kind}/{name}" for kind in ("weights", "gradients") for name in names}
     assert set(board.Tags()["histograms"]) == expected
@@ -289,7 +296,7 @@ def test_tensorboard_has_histograms_of_weights_and_gradients(adamw_run: Path) ->
 
 
 def test_tensorboard_has_the_dev_clip_to_hear_and_see(adamw_run: Path, dataset: Path) -> None:
-    board = EventAccumulator(str(adamw_run / "tensorboard"), size_guidance={"audio": 0, "images": 0}).Reload()
+    board = tensorboard(adamw_run)
     waveforms = ["mixture", "vocals", "accompaniment", "true vocals", "true accompaniment"]
     assert set(board.Tags()["audio"]) == {f"4/{name}" for name in waveforms}
     assert board.Tags()["images"] == [f"4/{', '.join(waveforms)}"]
@@ -343,7 +350,7 @@ def _killed_and_resumed(settings: Config, dataset: Path, folder: Path, *, kills:
 def test_a_run_killed_at_random_moments_ends_as_one_that_was_not(
     dataset: Path, tmp_path: Path, optimiser: dict[str, Any], seed: int
 ) -> None:
-    settings = config(optimiser, evaluate_every=3)
+    settings = config(optimiser, n_steps=12, evaluate_every=3)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -354,8 +361,8 @@ def test_a_run_killed_at_random_moments_ends_as_one_that_was_not(
     for name in ("best.safetensors", f"{newest(whole).name}/weights.safetensors"):
         assert (broken / name).read_bytes() == (whole / name).read_bytes()
     assert {path.name for path in broken.iterdir()} == {path.name for path in whole.iterdir()}
-    board = EventAccumulator(str(broken / "tensorboard")).Reload()
-    assert [event.step for event in board.Scalars("loss")] == list(range(1, 17))
+    board = tensorboard(broken)
+    assert [event.step for event in board.Scalars("loss")] == list(range(1, 13))
 
 
 def test_traces_of_a_kill_while_writing_are_overcome(dataset: Path, tmp_path: Path, adamw_run: Path) -> None:

@@ -121,8 +121,11 @@ def write_whole(path: Path, content: bytes) -> None:
     part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(part, content)
-        part.replace(path)
+        try:
+            _write(part, content)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise _unwritable(path, error) from error
 
