@@ -91,6 +91,19 @@ def test_gains_fill_their_ranges_and_stay_in_them() -> None:
     assert abs(np.corrcoef(gain, balance)[0, 1]) < 0.1
 
 
+def test_each_source_is_played_at_a_pitch_of_its_own_within_the_range(rng: np.random.Generator) -> None:
+    n_samples, hertz = 8192, 1000
+    tone = np.sin(2 * np.pi * hertz * np.arange(16000) / 16000).astype(np.float32)
+    config = MixingConfig(pitch_semitones=3)
+    batch = RandomMixer([Sources(tone, tone)], config, n_samples=n_samples, seed=0).batch(0, 60)
+    assert batch.shape == (60, 2, n_samples)
+    spectra = np.abs(np.fft.rfft(batch * np.hanning(n_samples), axis=-1))
+    semitones = 12 * np.log2(spectra.argmax(-1) * 16000 / n_samples / hertz)
+    assert 2.7 < np.abs(semitones).max() < 3.2  # speeds are small fractions, and bins 0.03 semitones wide
+    assert np.abs(np.corrcoef(semitones.T)[0, 1]) < 0.3
+    assert np.abs(batch[..., 100:-100]).max() == pytest.approx(1, abs=0.01)
+
+
 def test_no_gain_leaves_samples_as_they_are() -> None:
     assert set(np.unique(mixer().batch(0, 50))) <= set(
         np.concatenate([np.concatenate([t.vocals, t.accompaniment]) for t in numbered_tracks()])

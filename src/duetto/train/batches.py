@@ -1,27 +1,39 @@
-"""What each process sees in each step."""
+"""The data of a run, and what each process sees of it in each step."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from duetto.datasets import Track
-from duetto.errors import DatasetError
+from duetto.datasets import Track, load_tracks
+from duetto.errors import ConfigError, DatasetError
 from duetto.stft import STFT
-from duetto.train.config import Config
+from duetto.train.config import Config, DataConfig
 from duetto.train.mixing import RandomMixer, Sources, fixed_excerpts
 
 Batches = list[tuple[Tensor, float]]
 """Sources (batch_size, 2, n_samples), each with its share of the step's loss."""
 
 
-def load_sources(track: Track, sample_rate: int) -> Sources:
-    """A track's sources as the network hears them: mono.
+def load_data(config: DataConfig, root: Path) -> tuple[list[Sources], list[Track]]:
+    """What trains, in memory, and the tracks that are scored: dev and held-out songs.
 
     Raises:
-        DatasetError: a track at another sample rate (hertz).
+        ConfigError: a held-out song that does not exist.
+        DatasetError: an incomplete dataset, or another sample rate.
     """
+    tracks = load_tracks(config.dataset, root, split=config.train)
+    held_out = set(config.held_out_songs)
+    if unknown := sorted(held_out - {track.song for track in tracks}):
+        raise ConfigError(f"data.held_out_songs: {unknown[0]!r} is no song of the split {config.train!r}")
+    dev = load_tracks(config.dataset, root, split=config.dev)
+    dev += [track for track in tracks if track.song in held_out]
+    return [_load(track, config.sample_rate) for track in tracks if track.song not in held_out], dev
+
+
+def _load(track: Track, sample_rate: int) -> Sources:
     audio = track.load()
     if audio.sample_rate != sample_rate:
         raise DatasetError(

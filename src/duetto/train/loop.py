@@ -15,11 +15,11 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.optim import LBFGS, AdamW, Optimizer
 
-from duetto.datasets import Track, load_tracks
+from duetto.datasets import Track
 from duetto.errors import ConfigError, MetricError
 from duetto.evaluation import evaluate
 from duetto.separator import Separator
-from duetto.train.batches import Batches, load_sources, make_batches
+from duetto.train.batches import Batches, load_data, make_batches
 from duetto.train.checkpoint import (
     BEST,
     CONFIG,
@@ -79,11 +79,12 @@ def train(
         ConfigError: `folder` cannot be written, or holds a run and `resume` is not set, or another
             configuration; no such device; the loss is not finite.
         DatasetError: the dataset is incomplete.
+        MetricError: the dev tracks cannot be scored.
         ModelError: a damaged checkpoint.
     """
     folder = Path(folder)
     fabric = _fabric(config, accelerator, devices, nodes)
-    sources, dev = _load_data(config, Path(root))
+    sources, dev = load_data(config.data, Path(root))
     saved = None
     if fabric.global_rank == 0:  # what can be refused is refused before other processes start
         _claim(folder, config, resume)
@@ -91,6 +92,7 @@ def train(
     fabric.launch()
     run = _Run(fabric, config, folder, sources, dev)
     run.restore(fabric.broadcast(saved))
+    del saved  # 2 GB after L-BFGS
     return run.go(on_step)
 
 
@@ -111,21 +113,6 @@ def _fabric(config: Config, accelerator: str, devices: int, nodes: int) -> Fabri
         )
     except (MisconfigurationException, RuntimeError, ValueError) as error:
         raise ConfigError(f"cannot use {devices} x {accelerator!r}: {error}") from error
-
-
-def _load_data(config: Config, root: Path) -> tuple[list[Sources], list[Track]]:
-    """What trains, in memory, and the tracks that are scored: dev and held-out songs."""
-    settings = config.data
-    tracks = load_tracks(settings.dataset, root, split=settings.train)
-    unknown = sorted(set(settings.held_out_songs) - {track.song for track in tracks})
-    if unknown:
-        raise ConfigError(f"data.held_out_songs: {unknown[0]!r} is no song of the split {settings.train!r}")
-    train_tracks = [track for track in tracks if track.song not in settings.held_out_songs]
-    if not train_tracks:
-        raise ConfigError("data.held_out_songs leaves no song to train on; hold out fewer")
-    held_out = [track for track in tracks if track.song in settings.held_out_songs]
-    dev = load_tracks(settings.dataset, root, split=settings.dev) + held_out
-    return [load_sources(track, settings.sample_rate) for track in train_tracks], dev
 
 
 def _claim(folder: Path, config: Config, resume: bool) -> None:
