@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from duetto.separator import Separator
 
 EXAMPLE = Path(__file__).parent / "example" / "song.flac"
-EXTRAS = {"matplotlib": "eval", "scipy": "eval"} | dict.fromkeys(
+EXTRAS = {"matplotlib": "eval", "scipy": "eval", "threadpoolctl": "eval"} | dict.fromkeys(
     ("lightning_fabric", "onnx", "pydantic", "safetensors", "tensorboard", "torch"), "train"
 )
 
