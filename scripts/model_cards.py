@@ -10,7 +10,8 @@ from duetto.bundle import Bundle, BundleMetadata, list_bundles
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "models.md"
 HEAD = """# Models
 
-This page is written by `python scripts/model_cards.py` from the bundles' own metadata, which `duetto models NAME --json` prints whole.
+This page is written by `python scripts/model_cards.py` from the bundles' own metadata, which
+`duetto models NAME --json` prints whole.
 """
 
 
@@ -26,9 +27,7 @@ def card(bundle: Bundle) -> str:
         "weights": f"{metadata.n_parameters:,} in {bundle.n_bytes / 1e6:.1f} MB",
         "transform": f"{metadata.n_fft} points every {metadata.hop_length}, {metadata.window} window, "
         f"at {metadata.sample_rate} Hz; scaled to the song's sample rate",
-        "look-ahead": f"{metadata.look_ahead} frames, {milliseconds:.0f} ms"
-        if metadata.causal
-        else "whole song",
+        "look-ahead": f"{milliseconds:.0f} ms" if metadata.causal else "the whole song",
         "trained on": metadata.training_data,
         "trained with": training(metadata),
         "licence": metadata.licence,

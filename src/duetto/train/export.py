@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from duetto.bundle import METADATA_KEY, Bundle, probe_input
 from duetto.errors import ConfigError, ModelError
-from duetto.train.checkpoint import BEST, CONFIG, load_weights, write_whole
+from duetto.train.checkpoint import BEST, CONFIG, SUMMARY, load_weights, write_whole
 from duetto.train.config import Config, read_config
 from duetto.train.estimator import NetworkEstimator
 from duetto.train.networks import Network, build_network
@@ -81,7 +81,7 @@ def export_run(
     half: bool = True,
     metrics: str | os.PathLike[str] | None = None,
 ) -> Bundle:
-    """Export the best weights of a training run.
+    """Export the best weights of a training run; how it went is told in the bundle's metrics.
 
     Args:
         run: its folder.
@@ -95,15 +95,18 @@ def export_run(
     """
     run = Path(run)
     config = read_config(run / CONFIG)
-    scores = _read_scores(Path(metrics)) if metrics else None
-    return export(config, run / BEST, target or run / f"{config.name}.onnx", half=half, metrics=scores)
+    card = _read(Path(metrics), "give the scores.json of duetto evaluate") if metrics else {}
+    if (run / SUMMARY).exists():
+        summary = _read(run / SUMMARY, "train again")
+        card["training"] = {key: value for key, value in summary.items() if key != "config"}
+    return export(config, run / BEST, target or run / f"{config.name}.onnx", half=half, metrics=card)
 
 
-def _read_scores(path: Path) -> dict[str, Any]:
+def _read(path: Path, advice: str) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read {path} ({error}); give the scores.json of duetto evaluate") from error
+        raise ConfigError(f"cannot read {path} ({error}); {advice}") from error
 
 
 class _Masks(nn.Module):
