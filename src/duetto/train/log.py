@@ -50,7 +50,11 @@ class RunLog:
         peak = max(1.0, *(float(np.abs(waveform).max()) for waveform in waveforms.values()))
         for name, waveform in waveforms.items():
             self._board.add_audio(f"{track}/{name}", waveform[None] / peak, step, rate)
-        picture = np.concatenate([_log_spectrogram(waveform) for waveform in waveforms.values()], axis=1)
+        gap = [(0, 0), (0, 6)]
+        pictures = [
+            np.pad(_log_spectrogram(waveform), gap, constant_values=1) for waveform in waveforms.values()
+        ]
+        picture = np.concatenate(pictures, axis=1)
         self._board.add_image(f"{track}/{', '.join(waveforms)}", picture[None], step)
 
     def flush(self) -> None:
