@@ -1,0 +1,30 @@
+"""The bundles that ship are what their page says, and answer as they did when they were exported."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from duetto.bundle import Bundle, list_bundles
+
+ROOT = Path(__file__).resolve().parents[1]
+MAX_BYTES = 15_000_000
+
+
+@pytest.mark.parametrize("name", list_bundles())
+def test_a_bundle_that_ships_is_sound_and_small(name: str) -> None:
+    bundle = Bundle(list_bundles()[name])
+    bundle.verify()
+    assert bundle.metadata.name == name
+    assert bundle.n_bytes <= MAX_BYTES
+    assert set(bundle.metadata.sources) == {"vocals", "accompaniment"}
+
+
+def test_the_default_model_ships() -> None:
+    assert "drnn" in list_bundles()
+
+
+def test_the_page_of_models_is_generated() -> None:
+    page = runpy.run_path(str(ROOT / "scripts/model_cards.py"))["page"]()
+    assert page == (ROOT / "docs/models.md").read_text(encoding="utf-8")
+    assert all(f"## {name}\n" in page for name in list_bundles())
