@@ -1,9 +1,13 @@
 """Fixtures for every test file."""
 
+import os
 from pathlib import Path
 
-import numpy as np
-import pytest
+# threads of linear algebra that wait for a busy core take many times as long as one thread
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from command_line import duetto, duetto_apart
-from duetto import _terminal
+from duetto import _terminal, list_bundles
 from duetto.cli import EXAMPLE, cli
 from duetto.train.checkpoint import Progress
 from tiny import write_bundle
@@ -141,8 +141,7 @@ def test_models_are_described(bundle: Path) -> None:
 
 def test_models_that_ship_are_listed_a_line_each() -> None:
     outcome = duetto("models")
-    shipped = sorted((Path(cli.callback.__globals__["__file__"]).parent / "models").glob("*.onnx"))
-    assert [line.split(":")[0] for line in outcome.out] == [path.stem for path in shipped]
+    assert [line.split(":")[0] for line in outcome.out] == list(list_bundles())
 
 
 def test_scores_are_on_the_card(here: Path) -> None:
