@@ -6,8 +6,8 @@ from pathlib import Path
 # threads of linear algebra that wait for a busy core take many times as long as one thread
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
+import numpy as np
+import pytest
 
 
 @pytest.fixture
