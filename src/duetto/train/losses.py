@@ -5,10 +5,9 @@ from torch import Tensor
 
 from duetto.train.config import LossConfig
 
-KL_FLOOR = (
-    1e-3  # the constant of the authors' code that keeps the logarithm finite; added to both magnitudes,
-)
-# so that the divergence stays 0 at equality and positive elsewhere
+KL_FLOOR = 1e-3
+"""The constant of the authors' code that keeps the logarithm finite, added to both magnitudes so that the
+divergence stays 0 where they are equal and positive elsewhere."""
 
 
 def _squared_error(target: Tensor, estimate: Tensor) -> Tensor:
