@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from duetto import Separator, evaluate, load_tracks, si_sdr
 from duetto.bundle import Bundle, list_bundles
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,6 +23,21 @@ def test_a_bundle_that_ships_is_sound_and_small(name: str) -> None:
 
 def test_the_default_model_ships() -> None:
     assert "drnn" in list_bundles()
+
+
+def test_the_default_model_finds_the_voice_of_the_example() -> None:
+    stems = runpy.run_path(str(ROOT / "scripts/synthesise_example.py"))["synthesise"]()
+    mixture = stems["vocals"] + stems["accompaniment"]
+    separated = Separator().separate(mixture, 44100)
+    for name, stem in stems.items():
+        assert si_sdr(stem, separated[name]) > si_sdr(stem, mixture) + 6
+
+
+def test_the_dev_score_is_the_one_that_was_seen_in_training(shared: Path) -> None:
+    separator = Separator("drnn")
+    report = evaluate(separator, load_tracks("mir1k", shared / "data" / "mir-1k", split="dev"))
+    seen = separator.metadata.metrics["training"]["best_gnsdr"]
+    assert report.means["vocals"].gnsdr == pytest.approx(seen, abs=0.02)
 
 
 def test_the_page_of_models_is_generated() -> None:
