@@ -3,6 +3,7 @@
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from duetto import Separator, evaluate, load_tracks, si_sdr
@@ -31,6 +32,14 @@ def test_the_default_model_finds_the_voice_of_the_example() -> None:
     separated = Separator().separate(mixture, 44100)
     for name, stem in stems.items():
         assert si_sdr(stem, separated[name]) > si_sdr(stem, mixture) + 6
+
+
+def test_a_softer_song_has_the_same_masks(rng: np.random.Generator) -> None:
+    """The network has no biases, so a song 60 dB softer is separated as the song itself."""
+    song = rng.uniform(-0.5, 0.5, (2, 50_000)).astype(np.float32)
+    separator = Separator("drnn")
+    loud, soft = (separator.separate(gain * song, 44100)["vocals"] / gain for gain in (1, 1e-3))
+    assert np.abs(soft - loud).max() < 1e-3 * np.abs(loud).max()
 
 
 def test_the_dev_score_is_the_one_that_was_seen_in_training(shared: Path) -> None:
