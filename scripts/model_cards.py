@@ -56,7 +56,9 @@ def scores(metadata: BundleMetadata) -> list[str]:
     n_tracks = next(iter(metrics["means"].values()))["n_tracks"]
     lines = [
         f"Scores in dB on {n_tracks} tracks ({metrics['dataset']} {metrics['split']}; {metrics['protocol']}; "
-        f"{metrics['aggregation']}):",
+        f"{metrics['aggregation']}), as printed by",
+        "",
+        f"    duetto evaluate {metrics['dataset']} --data FOLDER --model {metadata.name}",
         "",
         "| source | GNSDR | GSIR | GSAR | SI-SDR |",
         "|---|---|---|---|---|",
