@@ -11,7 +11,9 @@ import soundfile
 
 from command_line import duetto, duetto_apart
 from duetto import _terminal, list_bundles
+from duetto.bundle import DEFAULT_MODEL
 from duetto.cli import EXAMPLE, cli
+from duetto.separator import TEMPLATE
 from duetto.train.checkpoint import Progress
 from tiny import write_bundle
 
@@ -142,6 +144,12 @@ def test_models_are_described(bundle: Path) -> None:
 def test_models_that_ship_are_listed_a_line_each() -> None:
     outcome = duetto("models")
     assert [line.split(":")[0] for line in outcome.out] == list(list_bundles())
+
+
+def test_the_command_has_the_defaults_of_the_library() -> None:
+    """Stated twice, so that help need not import the network's runtime."""
+    defaults = {parameter.name: parameter.default for parameter in cli.commands["separate"].params}
+    assert (defaults["model"], defaults["template"]) == (DEFAULT_MODEL, TEMPLATE)
 
 
 def test_scores_are_on_the_card(here: Path) -> None:

@@ -15,9 +15,7 @@ import soundfile
 from duetto._formats import EXTENSIONS
 from duetto.errors import AudioError
 
-LENGTH_UNKNOWN = (
-    2**36
-)  # a length above this many samples is no length: the file has to be decoded to learn it
+LENGTH_UNKNOWN = 2**36  # samples; above it a length is none, and the file has to be decoded to learn it
 
 _ENDLESS = 2**40  # bytes; far more than any MP3, far less than overflows a length in samples
 _SFC_SET_ADD_PEAK_CHUNK = 0x1050
@@ -166,9 +164,7 @@ def _open_whole(path: Path) -> Sequential:
             size_at = file.seek(0, io.SEEK_END) - there - 4
             file.seek(4)
             unclosed = there and int.from_bytes(file.read(4), "little") <= size_at - 4
-        if (
-            unclosed
-        ):  # not even the header fits into the size of the whole, so what follows are no other chunks
+        if unclosed:  # not even the header fits into the size of the whole: no other chunks follow
             sound.close()
             patched = _UnclosedFile(path)
             patched.size_at = size_at

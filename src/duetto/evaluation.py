@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
+from duetto._files import replacing
 from duetto.datasets import Track
 from duetto.scores import GlobalMeans, TrackScores, global_means, score_track
 
@@ -143,7 +144,7 @@ def evaluate(
         return TrackResult(track.name, track.song, audio.mixture.shape[-1] / audio.sample_rate, scores)
 
     results: list[TrackResult] = []
-    # one thread of linear algebra per track: more of them wait for one another, 13 times as long on 2 cores
+    # one thread of linear algebra per track: more of them wait for one another, many times as long
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(jobs or os.cpu_count()) as threads:
         for result in threads.map(score, tracks):
             results.append(result)
@@ -158,10 +159,5 @@ def _json(values: Mapping[str, Any]) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{os.getpid()}.part")
-    try:
+    with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from duetto._files import replacing
 from duetto.errors import ConfigError
 from duetto.stft import STFT
 
@@ -84,12 +85,6 @@ def _decibels(waveform: NDArray[np.float32], sample_rate: int) -> NDArray[np.flo
 
 def _save(figure: Figure, path: Path, kind: str) -> None:
     """Write the picture whole or not at all; the same song gives the same bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".duetto-{os.getpid()}.part")
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-    try:
-        with mpl.rc_context({"svg.hashsalt": "duetto"}):
-            figure.savefig(part, dpi=110, format=kind, metadata=undated)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as part, mpl.rc_context({"svg.hashsalt": "duetto"}):
+        figure.savefig(part, dpi=110, format=kind, metadata=undated)

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
+from duetto._files import replacing
 from duetto.errors import ConfigError, ModelError
 
 CONFIG, BEST, SUMMARY = "config.json", "best.safetensors", "summary.json"
@@ -118,14 +119,9 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         ConfigError: the file cannot be written.
     """
-    part = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with replacing(path) as part:
             _write(part, content)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
     except OSError as error:
         raise _unwritable(path, error) from error
 

@@ -133,15 +133,17 @@ class DataConfig(_Table):
     sample_rate: Positive = 16000
     held_out_songs: tuple[str, ...] = ()
     """Songs of the training split that are kept out of training and scored beside the dev split."""
-    description: str = "MIR-1K, the 171 clips of the papers' training split"
-    licence: str = "MIT; MIR-1K is for research"
+    description: str = "not described"
+    """What the bundle says that it was trained on."""
+    licence: str = "not stated"
+    """Of the bundle's weights."""
 
 
 class Config(_Table):
     """One experiment."""
 
     name: str = "drnn"
-    summary: str = "DRNN-2 with discrimination, the network of Huang et al. 2014"
+    summary: str = "a network trained with Duetto"
     data: DataConfig = DataConfig()
     stft: STFTConfig = STFTConfig()
     network: DRNNConfig = DRNNConfig()
