@@ -13,7 +13,7 @@ from command_line import duetto, duetto_apart
 from duetto import _terminal, list_bundles
 from duetto.bundle import DEFAULT_MODEL
 from duetto.cli import EXAMPLE, cli
-from duetto.separator import TEMPLATE
+from duetto.stem_files import TEMPLATE
 from duetto.train.checkpoint import Progress
 from tiny import write_bundle
 

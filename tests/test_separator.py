@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from duetto.audio import AudioReader
 from duetto.errors import AudioError, ConfigError, ModelError
 from duetto.separator import Separator
+from duetto.stem_files import FileOptions
 from tiny import METADATA, TinyEstimator
 
 RATES = (8000, 11025, 16000, 22050, 44100, 48000, 96000, 192000)
@@ -391,7 +392,7 @@ def test_the_same_song_gives_the_same_bytes(tmp_path, drnn):
 
 def test_a_clip_is_counted(tmp_path):
     song = write(tmp_path / "song.wav", np.full((1, 100), 1.5), 16000, "WAV", "FLOAT")
-    assert Separator(Fake(0)).separate_file(song, tmp_path, subtype="PCM_16").n_clipped == 100
+    assert Separator(Fake(0)).separate_file(song, tmp_path, FileOptions(subtype="PCM_16")).n_clipped == 100
 
 
 @pytest.mark.parametrize(("rate", "container"), [(44100, "MP3"), (44100, "OGG"), (48000, "OPUS")])
@@ -402,7 +403,7 @@ def test_lossy_songs_become_float_wav_and_stems_may_be_lossy(tmp_path, rate, con
     separator = Separator(Fake(0.3))
     done = separator.separate_file(song, tmp_path / "out")
     assert {(read(p)[0].container, read(p)[0].subtype) for p in done.paths.values()} == {("WAV", "FLOAT")}
-    lossy = separator.separate_file(song, tmp_path / "out", container=container)
+    lossy = separator.separate_file(song, tmp_path / "out", FileOptions(container=container))
     assert {read(path)[0].subtype for path in lossy.paths.values()} == {subtype}
 
 
@@ -413,7 +414,9 @@ def test_the_template_names_the_stems(tmp_path):
     assert default == {
         stem: tmp_path / "out" / "tiny" / "My song" / f"{stem}.flac" for stem in ("vocals", "accompaniment")
     }
-    own = separator.separate_file(song, tmp_path, template="{stem}/{track}-{model}.{ext}", container="WAV")
+    own = separator.separate_file(
+        song, tmp_path, FileOptions(template="{stem}/{track}-{model}.{ext}", container="WAV")
+    )
     assert own.paths["vocals"] == tmp_path / "vocals" / "My song-tiny.wav"
     assert own.paths["vocals"].is_file()
 
@@ -435,7 +438,7 @@ def test_the_template_names_the_stems(tmp_path):
 def test_a_template_that_cannot_be_used_is_refused(tmp_path, template):
     song = write(tmp_path / "song.flac", noise(1, 900), 16000, "FLAC", "PCM_16")
     with pytest.raises(ConfigError, match="template"):
-        Separator(Fake(1)).separate_file(song, tmp_path / "out", template=template)
+        Separator(Fake(1)).separate_file(song, tmp_path / "out", FileOptions(template=template))
     assert not (tmp_path / "out").exists()
 
 
@@ -443,7 +446,7 @@ def test_a_stem_that_would_replace_the_song_is_refused(tmp_path):
     song = write(tmp_path / "vocals.wav", noise(1, 900), 16000, "WAV", "PCM_16")
     content = song.read_bytes()
     with pytest.raises(AudioError, match="would overwrite the song"):
-        Separator(Fake(1)).separate_file(song, tmp_path, template="{stem}.{ext}")
+        Separator(Fake(1)).separate_file(song, tmp_path, FileOptions(template="{stem}.{ext}"))
     assert song.read_bytes() == content
     assert list(tmp_path.iterdir()) == [song]
 
@@ -471,7 +474,7 @@ def test_a_failure_in_the_middle_leaves_everything_as_it_was(tmp_path, case, exi
         (out / "accompaniment.flac").write_bytes(b"old accompaniment")
     separator = Separator(network, segment_seconds=2, overlap_seconds=0.5)
     with pytest.raises((AudioError, ModelError), match=r"truncated|failed"):
-        separator.separate_file(song, out, template="{stem}.{ext}")
+        separator.separate_file(song, out, FileOptions(template="{stem}.{ext}"))
     assert len(network.seen) > 4
     if existing:
         found = {path.name: path.read_bytes() for path in out.iterdir()}

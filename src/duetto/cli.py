@@ -15,7 +15,6 @@ from duetto.errors import ConfigError, DuettoError
 
 if TYPE_CHECKING:
     from duetto.bundle import BundleMetadata
-    from duetto.separator import Separator
 
 EXAMPLE = Path(__file__).parent / "example" / "song.flac"
 EXTRAS = {"matplotlib": "eval", "scipy": "eval", "threadpoolctl": "eval"} | dict.fromkeys(
@@ -122,12 +121,13 @@ def separate(songs: tuple[Path, ...], example: bool, out: Path, **options: Any) 
     The paths of the new files are printed.
     """
     from duetto.separator import Separator
+    from duetto.stem_files import FileOptions
 
     songs += (EXAMPLE,) * example
     if not songs:
         raise click.UsageError("Name at least one song, or try --example.")
     separator = Separator(options["model"], mask=options["mask"], griffin_lim_rounds=options["rounds"])
-    _refuse_shared_stems(separator, songs, out, options["template"])
+    _refuse_shared_stems(separator.metadata.name, songs, out, options["template"])
     failed = 0
     for song in songs:
         try:
@@ -135,9 +135,11 @@ def separate(songs: tuple[Path, ...], example: bool, out: Path, **options: Any) 
                 done = separator.separate_file(
                     song,
                     out,
-                    template=options["template"],
-                    container=options["container"],
-                    subtype=options["subtype"],
+                    FileOptions(
+                        template=options["template"],
+                        container=options["container"],
+                        subtype=options["subtype"],
+                    ),
                     progress=bar,
                 )
         except (DuettoError, OSError) as error:
@@ -154,10 +156,12 @@ def separate(songs: tuple[Path, ...], example: bool, out: Path, **options: Any) 
         sys.exit(1)
 
 
-def _refuse_shared_stems(separator: "Separator", songs: Sequence[Path], out: Path, template: str) -> None:
+def _refuse_shared_stems(model: str, songs: Sequence[Path], out: Path, template: str) -> None:
+    from duetto.stem_files import stem_paths
+
     taken: dict[Path, Path] = {}
     for song in songs:
-        paths = separator.stem_paths(song, out, template=template, container="")
+        paths = stem_paths(model, song, out, template=template, container="")
         for path in paths.values():
             if path in taken:
                 raise ConfigError(

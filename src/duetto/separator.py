@@ -4,8 +4,6 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal, Protocol
@@ -13,29 +11,16 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from duetto._formats import depth
 from duetto._segments import Fifo, Waveform, cross_fade, cut, map_ahead
 from duetto._waveform import check_sample_rate
-from duetto.audio import (
-    EXTENSIONS,
-    AudioInfo,
-    AudioReader,
-    AudioWriter,
-    check_waveform,
-    load_audio,
-    output_format,
-    to_float,
-)
+from duetto.audio import AudioReader, check_waveform, load_audio, to_float
 from duetto.bundle import DEFAULT_MODEL, Bundle, BundleMetadata, find_bundle
 from duetto.errors import AudioError, ConfigError
 from duetto.masks import binary_masks, griffin_lim
-from duetto.remainder import split_block
+from duetto.stem_files import DEFAULT_OPTIONS, FileOptions, SeparatedFile, StemFiles
 from duetto.stft import STFT
 
-STEMS = ("vocals", "accompaniment")
-
 Progress = Callable[[int, int], None]
-TEMPLATE = "{model}/{track}/{stem}.{ext}"
 
 _BLOCK_SECONDS = 4
 _N_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -54,21 +39,6 @@ class MaskEstimator(Protocol):
 
         It is called from several threads at a time.
         """
-
-
-@dataclass(frozen=True)
-class SeparatedFile:
-    """What `Separator.separate_file` wrote.
-
-    Attributes:
-        info: the input.
-        paths: stem -> file.
-        n_clipped: samples whose value did not fit the output's integers and was saturated.
-    """
-
-    info: AudioInfo
-    paths: dict[str, Path]
-    n_clipped: int
 
 
 class Separator:
@@ -164,52 +134,20 @@ class Separator:
         for vocals in self._vocals(map(mixture.put, _checked(blocks)), sample_rate):
             yield {"vocals": vocals, "accompaniment": mixture.take(vocals.shape[-1]) - vocals}
 
-    def stem_paths(
-        self,
-        song: str | os.PathLike[str],
-        out: str | os.PathLike[str],
-        *,
-        template: str = TEMPLATE,
-        container: str,
-    ) -> dict[str, Path]:
-        """Where the stems of a song go: stem -> path below the folder `out`.
-
-        Raises:
-            ConfigError: a template with an unknown field, or one that gives both stems the same path.
-        """
-        extension = EXTENSIONS.get(container, "").removeprefix(".")
-        fields = {"model": self.metadata.name, "track": Path(song).stem, "ext": extension}
-        try:
-            paths = {stem: Path(out) / template.format(stem=stem, **fields) for stem in STEMS}
-        except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
-            raise ConfigError(
-                f"template {template!r}: {error}; its fields are {{model}}, {{track}}, {{stem}} and {{ext}}"
-            ) from error
-        if len(set(map(os.path.abspath, paths.values()))) < len(STEMS):
-            raise ConfigError(f"template {template!r} gives both stems one path; put {{stem}} into it")
-        return paths
-
     def separate_file(
         self,
         song: str | os.PathLike[str],
         out: str | os.PathLike[str] = "separated",
+        options: FileOptions = DEFAULT_OPTIONS,
         *,
-        template: str = TEMPLATE,
-        container: str | None = None,
-        subtype: str | None = None,
         progress: Progress | None = None,
     ) -> SeparatedFile:
-        """Take a file apart into two files, in constant memory.
-
-        Integers stay integers: where the output has whole-number samples, the stems sum to the mixture bit
-        for bit, and a stem that would leave the range is saturated, its partner taking the rest.
+        """Take a file apart into files, in constant memory.
 
         Args:
             song: path of an audio file.
             out: folder for the stems; it is made, and files appear in it only when they are complete.
-            template: path of a stem below `out`.
-            container: "WAV", "FLAC", "MP3", ...; by default the song's own, or WAV if that is lossy.
-            subtype: "PCM_16", "FLOAT", ...; by default the song's own depth.
+            options: what is written.
             progress: called with the number of samples done and of all samples.
 
         Returns:
@@ -219,32 +157,19 @@ class Separator:
             AudioError: the song cannot be read or a stem cannot be written; no partial file is left.
             ConfigError: a template that cannot be used.
         """
-        with AudioReader(song) as reader, ExitStack() as stack:
+        with AudioReader(song) as reader:
             info = reader.info
-            container, subtype = output_format(info, container=container, subtype=subtype)
-            paths = self.stem_paths(song, out, template=template, container=container)
-            _refuse_overwriting(Path(song), paths.values())
-            writer = partial(
-                AudioWriter,
-                sample_rate=info.sample_rate,
-                n_channels=info.n_channels,
-                container=container,
-                subtype=subtype,
-            )
-            writers = {stem: stack.enter_context(writer(path)) for stem, path in paths.items()}
-            mixture, done, n_clipped = Fifo(), 0, 0
-            blocks = map(mixture.put, reader.blocks(_BLOCK_SECONDS * info.sample_rate))
-            floats = (to_float(block, info.bits) for block in blocks)
-            for vocals in self._vocals(floats, info.sample_rate):
-                piece = mixture.take(vocals.shape[-1])
-                stems, clipped = split_block(piece, vocals, bits=info.bits, bits_out=depth(subtype))
-                for stem in STEMS:
-                    writers[stem].write(stems[stem])
-                n_clipped += clipped
-                done += vocals.shape[-1]
-                if progress:
-                    progress(done, info.n_samples)
-        return SeparatedFile(info, paths, n_clipped)
+            stems = StemFiles(Path(song), info, model=self.metadata.name, out=out, options=options)
+            with stems:
+                mixture, done = Fifo(), 0
+                blocks = map(mixture.put, reader.blocks(_BLOCK_SECONDS * info.sample_rate))
+                floats = (to_float(block, info.bits) for block in blocks)
+                for vocals in self._vocals(floats, info.sample_rate):
+                    stems.write(mixture.take(vocals.shape[-1]), vocals)
+                    done += vocals.shape[-1]
+                    if progress:
+                        progress(done, info.n_samples)
+        return SeparatedFile(info, stems.paths, stems.n_clipped)
 
     def _vocals(self, blocks: Iterable[Waveform], sample_rate: int) -> Iterator[Waveform]:
         """Blocks (n_channels, any length) of the mixture to blocks of the vocals, as many samples in all."""
@@ -308,12 +233,6 @@ def _checked(blocks: Iterable[ArrayLike]) -> Iterator[Waveform]:
             )
         n_channels = len(waveform)
         yield waveform
-
-
-def _refuse_overwriting(source: Path, targets: Iterable[Path]) -> None:
-    for target in targets:
-        if target.exists() and target.samefile(source):
-            raise AudioError(f"{target}: would overwrite the song itself; choose another output folder")
 
 
 @lru_cache(maxsize=1)

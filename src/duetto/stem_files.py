@@ -1,0 +1,141 @@
+"""The stems of a file as files: which of them, where, in which format."""
+
+import os
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from duetto._formats import depth
+from duetto.audio import EXTENSIONS, AudioInfo, AudioWriter, output_format
+from duetto.errors import AudioError, ConfigError
+from duetto.remainder import split_block
+
+STEMS = ("vocals", "accompaniment")
+TEMPLATE = "{model}/{track}/{stem}.{ext}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileOptions:
+    """What `Separator.separate_file` writes.
+
+    Attributes:
+        template: path of a stem below the output folder.
+        container: "WAV", "FLAC", "MP3", ...; by default the song's own, or WAV if that is lossy.
+        subtype: "PCM_16", "FLOAT", ...; by default the song's own depth.
+    """
+
+    template: str = TEMPLATE
+    container: str | None = None
+    subtype: str | None = None
+
+
+DEFAULT_OPTIONS = FileOptions()
+
+
+@dataclass(frozen=True)
+class SeparatedFile:
+    """What `Separator.separate_file` wrote.
+
+    Attributes:
+        info: the input.
+        paths: stem -> file.
+        n_clipped: samples whose value did not fit the output's integers and was saturated.
+    """
+
+    info: AudioInfo
+    paths: dict[str, Path]
+    n_clipped: int
+
+
+def stem_paths(
+    model: str,
+    song: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    template: str = TEMPLATE,
+    container: str,
+) -> dict[str, Path]:
+    """Where the stems of a song go: stem -> path below the folder `out`.
+
+    Raises:
+        ConfigError: a template with an unknown field, or one that gives both stems the same path.
+    """
+    extension = EXTENSIONS.get(container, "").removeprefix(".")
+    fields = {"model": model, "track": Path(song).stem, "ext": extension}
+    try:
+        paths = {stem: Path(out) / template.format(stem=stem, **fields) for stem in STEMS}
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"template {template!r}: {error}; its fields are {{model}}, {{track}}, {{stem}} and {{ext}}"
+        ) from error
+    if len(set(map(os.path.abspath, paths.values()))) < len(STEMS):
+        raise ConfigError(f"template {template!r} gives both stems one path; put {{stem}} into it")
+    return paths
+
+
+class StemFiles:
+    """The open files of a song's stems, which appear when the context ends well.
+
+    Integers stay integers: where the output has whole-number samples, the stems sum to the mixture bit
+    for bit, and a stem that would leave the range is saturated, its partner taking the rest.
+
+    Args:
+        song: path of the song.
+        info: what it says of itself.
+        model: name of the model.
+        out: folder for the stems.
+        options: what is written.
+
+    Raises:
+        AudioError: a format that cannot hold the song, a stem that would overwrite it; once entered, a stem
+            that cannot be written.
+        ConfigError: a template that cannot be used.
+    """
+
+    def __init__(
+        self, song: Path, info: AudioInfo, *, model: str, out: str | os.PathLike[str], options: FileOptions
+    ) -> None:
+        self.info = info
+        container, self.subtype = output_format(info, container=options.container, subtype=options.subtype)
+        self.paths = stem_paths(model, song, out, template=options.template, container=container)
+        _refuse_overwriting(song, self.paths.values())
+        self.n_clipped = 0
+        self._writers = {
+            stem: AudioWriter(
+                path,
+                sample_rate=info.sample_rate,
+                n_channels=info.n_channels,
+                container=container,
+                subtype=self.subtype,
+            )
+            for stem, path in self.paths.items()
+        }
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for writer in self._writers.values():
+                stack.enter_context(writer)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def write(self, mixture: NDArray[Any], vocals: NDArray[np.float32]) -> None:
+        """Append a block of the mixture, in the file's own numbers, divided by the estimate of its vocals."""
+        stems, n_clipped = split_block(mixture, vocals, bits=self.info.bits, bits_out=depth(self.subtype))
+        for stem, writer in self._writers.items():
+            writer.write(stems[stem])
+        self.n_clipped += n_clipped
+
+
+def _refuse_overwriting(source: Path, targets: Iterable[Path]) -> None:
+    for target in targets:
+        if target.exists() and target.samefile(source):
+            raise AudioError(f"{target}: would overwrite the song itself; choose another output folder")
