@@ -52,6 +52,8 @@ class Separator:
         griffin_lim_rounds: 0 keeps the mixture's phase; n finds the vocals' own phase in n rounds.
         segment_seconds: length of the pieces that the network sees; the memory needed grows with it.
         overlap_seconds: neighbouring pieces are cross-faded over so long.
+        n_threads: pieces in work at a time, by default as many as there are cores, but 4 at most; the
+            stems do not depend on it.
 
     Attributes:
         metadata: what the network says of itself.
@@ -69,6 +71,7 @@ class Separator:
         griffin_lim_rounds: int = 0,
         segment_seconds: float = 12.0,
         overlap_seconds: float = 1.0,
+        n_threads: int | None = None,
     ) -> None:
         if mask not in ("ratio", "binary"):
             raise ConfigError(f"mask={mask!r}: choose 'ratio' or 'binary'")
@@ -79,11 +82,14 @@ class Separator:
                 f"segment_seconds={segment_seconds}, overlap_seconds={overlap_seconds}: the overlap must be "
                 "positive and at most half a segment"
             )
+        if n_threads is not None and n_threads < 1:
+            raise ConfigError(f"n_threads={n_threads}: choose 1 or more, or leave it out")
         self.model = model
         self.mask = mask
         self.griffin_lim_rounds = griffin_lim_rounds
         self.segment_seconds = segment_seconds
         self.overlap_seconds = overlap_seconds
+        self.n_threads = n_threads
         self._network = Bundle(find_bundle(model)) if isinstance(model, str | os.PathLike) else model
         self.metadata = self._network.metadata
         self._stft = self.metadata.stft
@@ -178,8 +184,9 @@ class Separator:
         hops = max(1, round((self.segment_seconds - self.overlap_seconds) * sample_rate / stft.hop_length))
         stride = hops * stft.hop_length  # a whole number of hops: the frames of all segments lie on one grid
         segments = cut(blocks, length=stride + overlap, stride=stride)
-        with ThreadPoolExecutor(_N_THREADS) as threads:
-            separated = map_ahead(threads, partial(self._separate, stft), segments, n_ahead=_N_THREADS)
+        n_threads = self.n_threads or _N_THREADS
+        with ThreadPoolExecutor(n_threads) as threads:
+            separated = map_ahead(threads, partial(self._separate, stft), segments, n_ahead=n_threads)
             yield from cross_fade(separated, overlap)
 
     def _separate(self, stft: STFT, segment: Waveform) -> Waveform:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from duetto.errors import AudioError
+from duetto.errors import AudioError, ConfigError
 
 
 def is_url(name: str) -> bool:
@@ -17,9 +17,19 @@ def is_url(name: str) -> bool:
     return "://" in name
 
 
+def is_pattern(name: str) -> bool:
+    """Whether a name may stand for several."""
+    return any(sign in name for sign in "*?[")
+
+
 def join(place: str, relative: str) -> str:
     """A name below a folder or URL."""
-    return f"{place.rstrip('/')}/{relative}" if is_url(place) else os.path.join(place, relative)
+    return f"{place.rstrip('/')}/{relative}" if is_url(place) else str(Path(place, relative))
+
+
+def absolute(name: str) -> str:
+    """The name by which it is found from every folder."""
+    return name if is_url(name) else os.path.abspath(name)  # noqa: PTH100 - Path keeps `..`
 
 
 def fingerprint(name: str) -> str:
@@ -31,7 +41,7 @@ def fingerprint(name: str) -> str:
     if is_url(name):
         system, path = _open_url(name)
         return str(system.ukey(path))
-    status = os.stat(name)
+    status = Path(name).stat()
     return f"{status.st_size}:{status.st_mtime_ns}"
 
 
@@ -41,8 +51,7 @@ def digest(name: str) -> str:
     Raises:
         OSError: it cannot be read.
     """
-    system, path = _open_url(name) if is_url(name) else (None, name)
-    with open(path, "rb") if system is None else system.open(path, "rb") as file:
+    with _opened(name) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -70,24 +79,30 @@ def staged(out: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="duetto-") as folder:
         yield Path(folder)
-        for path in sorted(Path(folder).rglob("*")):
-            if path.is_file():
-                put(path.read_bytes(), join(out, path.relative_to(folder).as_posix()))
+        for path in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+            with _replacing(join(out, path.relative_to(folder).as_posix())) as (system, part):
+                system.put_file(str(path), part)
 
 
 def put(content: bytes, url: str) -> None:
-    """Write a remote file that is whole or absent."""
+    """Write a remote file, which is whole or absent."""
+    with _replacing(url) as (system, part):
+        system.pipe_file(part, content)
+
+
+@contextmanager
+def _replacing(url: str) -> Iterator[tuple[Any, str]]:
+    """A file system and a temporary path in it; its file moves to `url` if the block ends well."""
     system, path = _open_url(url)
     folder = path.rpartition("/")[0]
     part = f"{folder}/.duetto-{secrets.token_hex(4)}.part"
     system.makedirs(folder, exist_ok=True)
     try:
-        system.pipe_file(part, content)
+        yield system, part
         system.mv(part, path)
-    except BaseException:
+    finally:
         if system.exists(part):
             system.rm_file(part)
-        raise
 
 
 def cat(pattern: str) -> list[bytes]:
@@ -99,8 +114,8 @@ def cat(pattern: str) -> list[bytes]:
 def walk_url(url: str, extensions: Collection[str]) -> Iterator[tuple[str, str]]:
     """The files with these extensions below a URL or behind its pattern, each with its folder below it."""
     system, path = _open_url(url)
-    if any(sign in path for sign in "*?["):
-        top = path[: min(path.find(sign) for sign in "*?[" if sign in path)].rpartition("/")[0]
+    if is_pattern(path):
+        top = next(str(folder) for folder in PurePosixPath(path).parents if not is_pattern(str(folder)))
         found = system.glob(path)
     elif system.isdir(path):
         top, found = path.rstrip("/"), system.find(path)
@@ -111,8 +126,23 @@ def walk_url(url: str, extensions: Collection[str]) -> Iterator[tuple[str, str]]
             yield system.unstrip_protocol(each), each[len(top) :].strip("/").rpartition("/")[0]
 
 
-def _open_url(url: str) -> tuple[Any, str]:
-    from fsspec.core import url_to_fs
+def _opened(name: str) -> Any:
+    """A file to read bytes from."""
+    if not is_url(name):
+        return Path(name).open("rb")
+    system, path = _open_url(name)
+    return system.open(path, "rb")
 
-    system, path = url_to_fs(url)
+
+def _open_url(url: str) -> tuple[Any, str]:
+    try:
+        from fsspec.core import url_to_fs
+
+        system, path = url_to_fs(url)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{url}: this needs {error.name}, which is not installed; run pip install 'duetto[remote]'"
+        ) from error
+    except (ImportError, ValueError) as error:  # a file system without its package, or none that is known
+        raise ConfigError(f"{url}: {error}") from error
     return system, str(path)

@@ -1,7 +1,6 @@
 """Which songs a batch holds: files, folders, patterns, playlists and tables become a list of `Song`."""
 
 import csv
-import glob
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -37,7 +36,7 @@ class Song(NamedTuple):
     @property
     def key(self) -> str:
         """The name by which a manifest knows it, from whatever folder it was given."""
-        return self.name if places.is_url(self.name) else os.path.abspath(self.name)
+        return places.absolute(self.name)
 
     def fill(self, template: str) -> str:
         """The template with all filled in that this song knows; what a file knows is left to it."""
@@ -71,63 +70,52 @@ def find_songs(names: Iterable[str | os.PathLike[str]], out: str) -> list[Song]:
         ConfigError: a playlist or table that cannot be read, or a folder that is the output folder.
     """
     songs: dict[str, Song] = {}
-    for name in map(os.fspath, names):
-        for song in _expand(name, out):
+    for name in names:
+        for song in _expand(os.fspath(name), Path(out).resolve()):
             songs.setdefault(song.key, song)
     return list(songs.values())
 
 
-def _expand(name: str, out: str) -> Iterator[Song]:
+def _expand(name: str, out: Path) -> Iterator[Song]:
     """Songs behind one name; a name with nothing behind it is a song, to fail on its own when read."""
-    found: Iterable[Song]
+    found: Iterator[Song] = iter(())
+    path = Path(name)
     if places.is_url(name):
         found = (Song(url, parent) for url, parent in places.walk_url(name, EXTENSIONS))
-    elif os.path.isdir(name):
-        found = _in_folder(name, out)
-    elif (read := _LISTS.get(os.path.splitext(name)[1].lower())) and os.path.isfile(name):
-        found = read(Path(name))
-    elif glob.has_magic(name) and not os.path.exists(name):
+    elif path.is_dir():
+        found = _in_folder(path, out)
+    elif (read := _LISTS.get(path.suffix.lower())) and path.is_file():
+        found = read(path)
+    elif places.is_pattern(name) and not path.exists():
         found = _behind_pattern(name, out)
-    else:
-        found = ()
-    empty = True
-    for song in found:
-        empty = False
-        yield song
-    if empty:
-        yield Song(name)
+    first = next(found, Song(name))
+    yield first
+    yield from found
 
 
-def _in_folder(top: str, out: str) -> Iterator[Song]:
-    excluded = os.path.realpath(out)
-    if os.path.realpath(top) == excluded:
+def _in_folder(top: Path, out: Path) -> Iterator[Song]:
+    if top.resolve() == out:
         raise ConfigError(
-            f"{top}: holds the songs and would get the stems, which the next run would take for songs; "
+            f"{top} holds the songs and would get the stems, which the next run would take for songs; "
             "choose another output folder"
         )
     for folder, folders, files in os.walk(top):
-        folders[:] = sorted(
-            name
-            for name in folders
-            if name[0] != "." and os.path.realpath(os.path.join(folder, name)) != excluded
-        )
-        parent = os.path.relpath(folder, top) if folder != top else ""
+        inner = (name for name in folders if name[0] != "." and Path(folder, name).resolve() != out)
+        folders[:] = sorted(inner)
+        parent = _parent(Path(folder), top)
         for name in sorted(filter(_is_song, files)):
-            yield Song(os.path.join(folder, name), PurePath(parent).as_posix() if parent else "")
+            yield Song(str(Path(folder, name)), parent)
 
 
-def _behind_pattern(pattern: str, out: str) -> Iterator[Song]:
-    first, excluded = Path(pattern), Path(out).resolve()
-    while glob.has_magic(str(first)):
-        first = first.parent
-    for path in sorted(glob.glob(pattern, recursive=True)):
-        if _is_song(os.path.basename(path)) and os.path.isfile(path):
-            if not Path(path).resolve().is_relative_to(excluded):
-                yield Song(path, _parent(path, str(first)))
+def _behind_pattern(pattern: str, out: Path) -> Iterator[Song]:
+    top = next(folder for folder in Path(pattern).parents if not places.is_pattern(str(folder)))
+    for path in sorted(top.glob(str(Path(pattern).relative_to(top)))):
+        if _is_song(path.name) and path.is_file() and not path.resolve().is_relative_to(out):
+            yield Song(str(path), _parent(path.parent, top))
 
 
 def _is_song(name: str) -> bool:
-    return name[0] != "." and os.path.splitext(name)[1].lower() in EXTENSIONS
+    return name[0] != "." and PurePath(name).suffix.lower() in EXTENSIONS
 
 
 def _playlist(path: Path) -> Iterator[Song]:
@@ -171,19 +159,18 @@ def _decode(entry: bytes, folder: Path) -> str:
     plain = os.fsdecode(entry)
     readings = [plain, entry.decode("cp1252", "replace")]
     readings += [reading.replace("\\", "/") for reading in readings]
-    return next((each for each in readings if "\0" not in each and os.path.exists(folder / each)), plain)
+    return next((each for each in readings if "\0" not in each and (folder / each).exists()), plain)
 
 
 def _listed(name: str, folder: Path) -> Song:
     """A song of a list, its name relative to the list's folder."""
     if places.is_url(name):
         return Song(name)
-    path = os.path.join(folder, name)
-    return Song(path, _parent(path, str(folder)))
+    path = folder / name
+    return Song(str(path), _parent(path.parent, folder))
 
 
-def _parent(path: str, top: str) -> str:
-    """The folder of `path` below `top`; "" where it lies elsewhere."""
-    parent = os.path.relpath(os.path.dirname(path) or ".", top or ".")
-    inside = parent != "." and not parent.startswith("..") and not os.path.isabs(parent)
-    return PurePath(parent).as_posix() if inside else ""
+def _parent(folder: Path, top: Path) -> str:
+    """The folder below `top`, with slashes; "" where it lies elsewhere."""
+    parent = Path(os.path.relpath(folder, top))
+    return "" if parent.parts[:1] == ("..",) or parent.is_absolute() else parent.as_posix().strip(".")
