@@ -73,12 +73,12 @@ class Manifest:
             ConfigError: the disk is full or gone.
         """
         self._append(record.to_line())
+        os.fsync(self._file.fileno())
 
     def _append(self, line: bytes) -> None:
         try:
             if self._file.write(line) < len(line):  # one write, so that lines of several batches never mix
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(self._file.fileno())
         except OSError as error:
             raise self._explained(error) from error
 
