@@ -94,9 +94,8 @@ def test_processes_read_and_write_urls(bundle: Path, here: Path) -> None:
     assert duetto("separate", "music", "-o", "expected", "-n", bundle).code == 0
     arguments = (f"file://{here}/music", "-o", f"file://{here}/out", "-n", bundle, "-j", "2")
     assert duetto("separate", *arguments).code == 0
-    assert stems(Path("out")) | stems(Path("expected")) == {
-        **stems(Path("expected")), **{path: text for path, text in stems(Path("out")).items() if "manifest" in path}
-    }  # fmt: skip
+    written = stems(Path("out"))
+    assert {path: written[path] for path in written if "manifest" not in path} == stems(Path("expected"))
     assert "0 of 4 songs done; 4 skipped" in duetto("separate", *arguments).err[0]
 
 
@@ -136,7 +135,7 @@ def test_a_remote_manifest_of_many_records(memory: fsspec.AbstractFileSystem) ->
 
 def test_a_url_that_cannot_be_opened(bundle: Path) -> None:
     separator = Separator(bundle)
-    with pytest.raises(ConfigError, match="nonesuch://a/b.wav: Protocol not known"):
+    with pytest.raises(ConfigError, match="Protocol not known: nonesuch"):
         separate_files(["nonesuch://a/b.wav"], "out", separator=separator)
 
 

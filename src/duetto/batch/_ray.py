@@ -1,5 +1,8 @@
 """The work on a Ray cluster: a task per song, the network loaded once per worker process."""
 
+import signal
+import socket
+import threading
 from concurrent.futures import Future
 from typing import Any, Self
 
@@ -77,17 +80,31 @@ class RayTasks:
 
 
 def _connect(address: str) -> None:
+    """Join a cluster; a handler of SIGTERM that Ray replaces is put back."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+    handler = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
         if address != "auto":
-            reason = str(error).partition("\n")[0]
-            raise ConfigError(
-                f"no Ray cluster answers at {address}: {reason}; start one with ray start --head, or give "
-                "--ray auto"
-            ) from error
+            _refuse_silent(address)
+        ray.init(address=address, **quiet)
+    except ConnectionError as error:
+        if address != "auto":
+            raise ConfigError(f"no Ray cluster answers at {address}: {error}; see ray status") from error
         ray.init(include_dashboard=False, **quiet)
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
+
+
+def _refuse_silent(address: str) -> None:
+    """Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), _PATIENCE_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"no Ray cluster answers at {address}: {error}; give HOST:PORT as ray start prints it, or auto"
+        ) from error
 
 
 def _separate(sent: list[Any], song: Song, previous: Record | None) -> Record:

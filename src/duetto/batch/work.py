@@ -122,7 +122,9 @@ class Worker:
                 message = str(error).replace(str(local), song.name).replace(str(folder), self._work.out)
                 raise type(error)(message) from error
             sha256 = places.digest(str(local))
-            outputs = {stem: _output(path, folder, done.peaks.get(stem, 0.0)) for stem, path in done.paths.items()}
+            outputs = {
+                stem: _output(path, folder, done.peaks.get(stem, 0.0)) for stem, path in done.paths.items()
+            }
             if not before or _mark(song.name) != before:
                 for path in done.paths.values():
                     path.unlink()
