@@ -176,7 +176,9 @@ class Encoder:
         bitrate_kbps: of the whole; by default 96 per channel.
     """
 
-    def __init__(self, sink: BinaryIO, sample_rate: int, n_channels: int, bitrate_kbps: float | None) -> None:
+    def __init__(
+        self, sink: BinaryIO, sample_rate: int, n_channels: int, bitrate_kbps: float | None = None
+    ) -> None:
         self._av = need_av(Path(str(sink.name)))
         # the length of the whole is told in units of this scale: one sample, not a millisecond
         options = {"movie_timescale": str(sample_rate), "fflags": "+bitexact"}
@@ -188,10 +190,12 @@ class Encoder:
         codec.format, codec.time_base = "fltp", self._unit
         codec.bit_rate = round(1000 * (bitrate_kbps or _DEFAULT_KBPS * n_channels))
         codec.flags |= _BITEXACT
-        self._n_written = 0
+        self._n_written, self._closed = 0, False
 
     def write(self, samples: NDArray[np.float32]) -> None:
         """Append (n, n_channels) floats."""
+        if not len(samples):
+            return
         frame = self._av.AudioFrame.from_ndarray(
             np.ascontiguousarray(samples.T, np.float32), format="fltp", layout=self._layout
         )
@@ -200,6 +204,8 @@ class Encoder:
         self._container.mux(self._stream.encode(frame))
 
     def close(self) -> None:
-        """Write what is left, and the index."""
-        self._container.mux(self._stream.encode(None))
-        self._container.close()
+        """Write what is left, and the index; once."""
+        if not self._closed:
+            self._closed = True
+            self._container.mux(self._stream.encode(None))
+            self._container.close()

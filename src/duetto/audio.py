@@ -13,8 +13,8 @@ from duetto._writing import AudioWriter
 from duetto.errors import AudioError
 
 __all__ = [
-    "EXTENSIONS", "AudioInfo", "AudioReader", "AudioWriter", "check_waveform", "load_audio", "output_format",
-    "quantise", "save_audio", "to_float",
+    "CONTAINERS", "EXTENSIONS", "AudioInfo", "AudioReader", "AudioWriter", "check_waveform", "load_audio",
+    "output_format", "quantise", "save_audio", "to_float",
 ]  # fmt: skip
 
 _BLOCK = 65_536  # samples
