@@ -33,7 +33,8 @@ def encode(path, audio, container, codec, sample, rate=RATE, layout="stereo", vi
             picture.width = picture.height = 16
         stream = file.add_stream(codec, rate=rate, layout=layout)
         stream.codec_context.format, stream.codec_context.time_base = sample, Fraction(1, rate)
-        if codec in ("opus", "vorbis"):
+        stream.bit_rate = 128_000
+        if codec == "vorbis":
             stream.codec_context.options = {"strict": "experimental"}
         if video:
             for k in range(25):
@@ -81,10 +82,13 @@ def test_lossy_files_are_read_in_step_with_what_was_encoded(tmp_path, kind):
     assert decoded.shape[1] == info.n_samples
     if name == "MP4":  # the one that counts in samples
         assert info.n_samples == 50_001
-    # raw AAC cannot say that its first 1024 samples are the encoder's delay
-    delay = 1024 if kind == "aac" else 0
-    assert 0 <= decoded.shape[1] - delay - 50_001 < 2 * 2048
-    assert decibels(decoded[:, delay : delay + 50_001] - audio, audio) < -20
+    # raw AAC cannot say that its first 1024 samples are the encoder's delay; WMA's decoder takes the first 2048
+    # samples for it, which FFmpeg's encoder does not put there
+    delay = {"aac": 1024, "wma": -2048}.get(kind, 0)
+    assert -2048 < decoded.shape[1] - delay - 50_001 < 2 * 2048
+    late, early = max(delay, 0), max(-delay, 0)
+    decoded, audio = decoded[:, late : late + 45_000], audio[:, early : early + 45_000]
+    assert decibels(decoded - audio, audio) < (-10 if kind == "webm" else -20)  # FFmpeg's own Vorbis is poor
 
 
 @pytest.mark.parametrize(

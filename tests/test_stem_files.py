@@ -102,7 +102,7 @@ def test_one_stem_alone_is_the_stem_of_both(tmp_path, separator, stem, subtype):
     assert alone.null_residual is None
 
 
-@QUICK
+@settings(QUICK, max_examples=25)
 @given(
     form=st.sampled_from(
         [("FLAC", "PCM_16"), ("WAV", "FLOAT"), ("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS")]

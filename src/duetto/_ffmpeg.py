@@ -77,7 +77,7 @@ class Source:
             check_n_channels(n_channels, str(path))
             subtype = _subtype(codec)
         self.info = AudioInfo(sample_rate, n_channels, 0, _CONTAINERS[name], subtype)
-        n_samples = sum(len(samples) for samples in self.decode(1 << 16))
+        n_samples = sum(map(len, self._frames()))
         self.info = AudioInfo(sample_rate, n_channels, n_samples, _CONTAINERS[name], subtype)
 
     def decode(self, n_samples: int) -> Generator[NDArray[Any]]:
