@@ -82,8 +82,8 @@ def test_lossy_files_are_read_in_step_with_what_was_encoded(tmp_path, kind):
     assert decoded.shape[1] == info.n_samples
     if name == "MP4":  # the one that counts in samples
         assert info.n_samples == 50_001
-    # raw AAC cannot say that its first 1024 samples are the encoder's delay; WMA's decoder takes the first 2048
-    # samples for it, which FFmpeg's encoder does not put there
+    # raw AAC cannot say that its first 1024 samples are the encoder's delay; WMA's decoder takes the first
+    # 2048 samples for it, which FFmpeg's encoder does not put there
     delay = {"aac": 1024, "wma": -2048}.get(kind, 0)
     assert -2048 < decoded.shape[1] - delay - 50_001 < 2 * 2048
     late, early = max(delay, 0), max(-delay, 0)
