@@ -17,7 +17,7 @@ from duetto.stem_files import TEMPLATE
 from duetto.train.checkpoint import Progress
 from tiny import write_bundle
 
-COMMANDS = ["separate", "train", "evaluate", "export", "models", "plot"]
+COMMANDS = ["separate", "check", "train", "evaluate", "export", "models", "plot"]
 RATE = 16000
 
 
@@ -87,6 +87,10 @@ def test_the_example_is_separated_where_one_stands(bundle: Path) -> None:
         ([], "wav", "PCM_24"),
         (["--flac"], "flac", "PCM_24"),
         (["--mp3"], "mp3", "MPEG_LAYER_III"),
+        (["--mp3", "--bitrate", "96"], "mp3", "MPEG_LAYER_III"),
+        (["--ogg", "--quality", "3"], "ogg", "VORBIS"),
+        (["--opus"], "opus", "OPUS"),
+        (["--int16"], "wav", "PCM_16"),
         (["--float32"], "wav", "FLOAT"),
         (["--wav", "--int24"], "wav", "PCM_24"),
     ],

@@ -151,25 +151,25 @@ class Separator:
             progress: called with the number of samples done and of all samples.
 
         Returns:
-            The paths, and what was clipped.
+            The paths, peaks, the null residual, and what was clipped.
 
         Raises:
             AudioError: the song cannot be read or a stem cannot be written; no partial file is left.
-            ConfigError: a template that cannot be used.
+            ConfigError: a template that cannot be used, or options that the song or the format cannot meet.
         """
         with AudioReader(song) as reader:
             info = reader.info
             stems = StemFiles(Path(song), info, model=self.metadata.name, out=out, options=options)
             with stems:
                 mixture, done = Fifo(), 0
-                blocks = map(mixture.put, reader.blocks(_BLOCK_SECONDS * info.sample_rate))
-                floats = (to_float(block, info.bits) for block in blocks)
+                read = reader.blocks(_BLOCK_SECONDS * info.sample_rate, stems.start, stems.stop)
+                floats = (to_float(block, info.bits) for block in map(mixture.put, read))
                 for vocals in self._vocals(floats, info.sample_rate):
                     stems.write(mixture.take(vocals.shape[-1]), vocals)
                     done += vocals.shape[-1]
                     if progress:
-                        progress(done, info.n_samples)
-        return SeparatedFile(info, stems.paths, stems.n_clipped, {}, None)
+                        progress(done, stems.stop - stems.start)
+        return stems.result
 
     def _vocals(self, blocks: Iterable[Waveform], sample_rate: int) -> Iterator[Waveform]:
         """Blocks (n_channels, any length) of the mixture to blocks of the vocals, as many samples in all."""
