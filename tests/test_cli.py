@@ -10,9 +10,10 @@ import pytest
 import soundfile
 
 from command_line import duetto, duetto_apart
-from duetto import _terminal, list_bundles
+from duetto import _terminal
 from duetto.bundle import DEFAULT_MODEL
 from duetto.cli import EXAMPLE, cli
+from duetto.estimators import list_models
 from duetto.stem_files import TEMPLATE
 from duetto.train.checkpoint import Progress
 from tiny import write_bundle
@@ -141,9 +142,23 @@ def test_models_are_described(bundle: Path) -> None:
     ]
 
 
-def test_models_that_ship_are_listed_a_line_each() -> None:
+def test_models_that_have_a_name_are_listed_a_line_each() -> None:
     outcome = duetto("models")
-    assert [line.split(":")[0] for line in outcome.out] == list(list_bundles())
+    assert [line.split(":")[0] for line in outcome.out] == list_models()
+
+
+def test_a_method_names_its_paper() -> None:
+    (line,) = duetto("models", "rpca", "--verify").out
+    assert line.startswith("rpca: robust PCA")
+    assert line.endswith("(Huang et al., ICASSP 2012)")
+    (described,) = json.loads("\n".join(duetto("models", "rpca", "--json").out))
+    assert (described["stft"]["n_fft"], described["stft"]["hop_length"]) == (1024, 256)
+
+
+def test_a_method_separates_files(here: Path, song: Path) -> None:
+    outcome = duetto("separate", song, "--model", "repet-sim", "--out", here / "out")
+    assert (outcome.code, outcome.err) == (0, [])
+    assert all(Path(line).parts[-3] == "repet-sim" and Path(line).is_file() for line in outcome.out)
 
 
 def test_the_command_has_the_defaults_of_the_library() -> None:
