@@ -7,11 +7,13 @@ import pytest
 
 from duetto import Separator, si_sdr
 from duetto.baselines import METHODS
+from duetto.baselines._proximal import shrink, shrink_singular_values
 from duetto.baselines.hpss import sliding_median
+from duetto.baselines.mlrr import MLRR, low_rank_parts
 from duetto.baselines.oracles import ORACLES, phase_sensitive_mask
 from duetto.baselines.repet_sim import repeating_magnitude
 from duetto.baselines.rnmf import robust_nmf, sparse_part
-from duetto.baselines.rpca import robust_pca, shrink, shrink_singular_values
+from duetto.baselines.rpca import robust_pca
 from duetto.datasets import TrackAudio
 
 RATE = 16_000
@@ -58,7 +60,7 @@ def test_parts_sum_to_the_matrix_where_nothing_is_of_low_rank(rng):
 
 def test_a_larger_lambda_leaves_less_to_the_sparse_part(low_rank_and_sparse):
     matrix = sum(low_rank_and_sparse)
-    norms = [np.abs(robust_pca(matrix, sparsity=sparsity)[1]).sum() for sparsity in (0.05, 0.1, 0.3, 0.9)]
+    norms = [np.abs(robust_pca(matrix, sparsity=sparsity)[1]).sum() for sparsity in (0.03, 0.1, 0.3, 0.9)]
     assert all(after < before for before, after in pairwise(norms))
 
 
@@ -78,10 +80,9 @@ def test_shrinking_moves_towards_0():
 @pytest.mark.parametrize("model", ["rpca", "rpca-binary", "rnmf"])
 def test_a_rare_tone_over_a_repeating_background_is_the_voice(model, rng):
     bar = 0.1 * rng.standard_normal(RATE // 2)
-    music = np.tile(bar, 12)
+    music = np.tile(bar, 8)
     voice = np.zeros_like(music)
-    for place, hertz in enumerate((700, 1100, 900, 1500, 500)):
-        start = RATE * (place + 0) + 3000 * (place % 3)
+    for start, hertz in ((2000, 700), (19_000, 1100), (33_000, 900), (51_000, 1500)):
         voice[start : start + 8000] = tone(hertz, 0.5)
     assert min(gains(model, voice, music).values()) > 5
 
@@ -91,6 +92,33 @@ def test_a_binary_mask_of_rpca_is_all_or_nothing(rng):
     (soft,), (binary,) = (METHODS[name][0].masks(magnitude)[:, 0] for name in ("rpca", "rpca-binary"))
     assert set(np.unique(binary)) == {0, 1}
     assert np.array_equal(binary, soft > 0.5)
+
+
+def test_low_rank_parts_of_two_dictionaries_are_recovered_under_sparse_errors(rng):
+    dictionaries = [np.abs(np.linalg.qr(rng.standard_normal((120, 8)))[0]) for _ in range(2)]
+    true = [each @ np.outer(rng.uniform(0, 1, 8), rng.uniform(0, 1, 60)) for each in dictionaries]
+    errors = np.where(rng.uniform(size=(120, 60)) < 0.02, 1.0, 0)
+    matrix, mixed = sum(true) + errors, [each.astype(np.float32) for each in dictionaries]
+    parts = low_rank_parts(matrix.astype(np.float32), mixed, sparsity=0.3, tolerance=1e-5, max_rounds=200)
+    for part, expected in zip(parts, true, strict=True):
+        assert np.linalg.norm(part - expected) < 0.05 * np.linalg.norm(expected)
+
+
+def test_the_dictionaries_that_ship_are_spectra_of_norm_1():
+    for dictionary in MLRR().dictionaries.values():
+        assert dictionary.shape == (513, 100)
+        assert np.all(dictionary >= 0)
+        np.testing.assert_allclose(np.linalg.norm(dictionary, axis=0), 1, atol=2e-3)
+
+
+def test_mlrr_takes_spectra_of_either_dictionary_for_that_source():
+    voice, music = MLRR().dictionaries.values()
+    changes = np.abs(np.sin(np.arange(80) / 7)).astype(np.float32)
+    for spectrum, share in ((voice[:, 3], 0.9), (music[:, 3], 0.1)):
+        magnitude = np.outer(spectrum, changes).astype(np.float32)
+        mask = MLRR().masks(magnitude[None])[0, 0]
+        found = (mask * magnitude)[7:].sum() / magnitude[7:].sum()
+        assert found > share if share > 0.5 else found < share
 
 
 def objective(magnitude, music, sparsity):
@@ -170,7 +198,7 @@ def test_median_filters_take_a_sustained_tone_and_clicks_for_music():
     chord = sum(tone(hertz, 6, 0.1) for hertz in (220, 330, 440))
     clicks = np.where(np.arange(6 * RATE) % (RATE // 2) == 0, 0.9, 0)
     time = np.arange(6 * RATE) / RATE
-    voice = 0.3 * np.sin(2 * np.pi * (900 * time + 12 * np.sin(2 * np.pi * 5 * time)))
+    voice = 0.3 * np.sin(2 * np.pi * (600 * time + 100 * time**2))  # rises by 200 Hz a second
     for music in (chord, clicks, chord + clicks):
         assert gains("hpss", voice, music)["vocals"] > 5
 
@@ -181,7 +209,7 @@ def test_each_stage_keeps_its_part():
         for lines, is_tone in ((np.s_[100, :], True), (np.s_[:, 50], False)):
             magnitude = np.full((1, stage.metadata.stft.n_bins, 100), 1e-3, np.float32)
             magnitude[0][lines] = 1
-            mask = stage.masks(magnitude)[0, 0][lines][30:70]
+            mask = stage.masks(magnitude)[0, 0][lines][60:90]
             assert np.all(mask > 0.99) if is_tone == keeps_tone else np.all(mask < 0.01)
 
 

@@ -5,6 +5,7 @@ A method that is listed here is known by its name wherever a model is.
 
 from duetto.baselines._method import Method as Method
 from duetto.baselines.hpss import MedianFilter
+from duetto.baselines.mlrr import MLRR
 from duetto.baselines.repet_sim import RepetSim
 from duetto.baselines.rnmf import RNMF
 from duetto.baselines.rpca import RPCA
@@ -13,6 +14,7 @@ _STAGES: list[tuple[Method, ...]] = [
     (RPCA(),),
     (RPCA(binary=True),),
     (RNMF(),),
+    (MLRR(),),
     (RepetSim(),),
     (
         MedianFilter(n_fft=6144, keep="percussive", lowest_voice_hertz=100),

@@ -19,8 +19,9 @@ class RNMF(Method):
     robust low-rank modeling", ISMIR 2012: V = W H + S, where W H has few components and is the music, and the
     sparse S is the voice. Here all are non-negative and the misfit is the Kullback-Leibler divergence, which
     needs no setting for the loudness: min D(V || W H + S) + sparsity * sum S. The vocals' mask is
-    S / (S + W H), below 100 Hz it is 0. 8 components and a sparsity of 0.2 after 100 rounds scored best on every
-    eighth training clip of MIR-1K, of 3 to 25 components, sparsities of 0.1 to 1, and the squared distance.
+    S / (S + W H), below 100 Hz it is 0. 8 components and a sparsity of 0.2 after 100 rounds scored best on
+    every eighth training clip of MIR-1K, of 3 to 25 components, sparsities of 0.1 to 1, and the squared
+    distance.
     """
 
     n_components = 8
@@ -83,9 +84,11 @@ def robust_nmf(
 
 
 def _ratio(magnitude: Magnitude, music: Magnitude, top: np.float32) -> Magnitude:
-    return np.minimum(magnitude / np.maximum(music, _TINY), top)
+    ratio: Magnitude = np.minimum(magnitude / np.maximum(music, _TINY), top)
+    return ratio
 
 
 def sparse_part(magnitude: Magnitude, music: Magnitude, sparsity: float) -> Magnitude:
     """The S that minimises D(V || W H + S) + sparsity * sum S, where `magnitude` is V and `music` W H."""
-    return np.maximum(magnitude / np.float32(1 + sparsity) - music, 0)
+    sparse: Magnitude = np.maximum(magnitude / np.float32(1 + sparsity) - music, 0)
+    return sparse

@@ -4,10 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from duetto.baselines._method import Method, MethodMetadata
+from duetto.baselines._proximal import Matrix, shrink, shrink_singular_values
 from duetto.masks import binary_masks, ratio_masks
 from duetto.stft import STFT
-
-Matrix = NDArray[np.float64]
 
 
 class RPCA(Method):
@@ -77,24 +76,3 @@ def robust_pca(
         multiplier += mu * residual
         mu *= 1.5
     return low_rank, sparse
-
-
-def shrink(matrix: Matrix, threshold: float) -> Matrix:
-    """Soft threshold, the proximal map of the 1-norm: every element comes nearer to 0 by `threshold`."""
-    return np.sign(matrix) * np.maximum(abs(matrix) - threshold, 0)
-
-
-def shrink_singular_values(matrix: Matrix, threshold: float) -> Matrix:
-    """Soft threshold of the singular values, the proximal map of the nuclear norm.
-
-    They come from the eigenvectors of the smaller Gram matrix, in a third of the time of an SVD. That loses
-    singular values below 1e-8 of the largest, which the threshold removes long before.
-    """
-    if matrix.shape[0] > matrix.shape[1]:
-        return shrink_singular_values(matrix.T, threshold).T
-    squares, vectors = np.linalg.eigh(matrix @ matrix.T)
-    kept = squares > threshold**2
-    vectors = vectors[:, kept]
-    gains: Matrix = 1 - threshold / np.sqrt(squares[kept])
-    shrunk: Matrix = (vectors * gains) @ (vectors.T @ matrix)
-    return shrunk
