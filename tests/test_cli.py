@@ -205,6 +205,23 @@ def test_evaluate_prints_a_table_and_writes_every_score(bundle: Path, rng: np.ra
     assert f"{scores['means']['vocals']['gnsdr']:.2f}" == outcome.out[2].split(" | ")[1]
 
 
+def test_an_oracle_is_scored_but_separates_no_song(song: Path, rng: np.random.Generator) -> None:
+    for source in ("vocals", "accompaniment"):
+        Path("data", source).mkdir(parents=True)
+        soundfile.write(f"data/{source}/a.wav", rng.uniform(-0.4, 0.4, 6000), RATE)
+    options = ("--data", "data", "--split", "all", "-j", "1")
+    gains = {}
+    for model in ("oracle-ratio", "oracle-phase", "repet-sim"):
+        outcome = duetto("evaluate", "pairs", *options, "-n", model)
+        assert outcome.code == 0
+        gains[model] = float(outcome.out[2].split(" | ")[1])
+        assert json.loads(Path(f"scores/{model}-pairs-all/scores.json").read_text())["model"] == model
+    assert gains["oracle-phase"] > gains["oracle-ratio"] > max(1, gains["repet-sim"])
+    outcome = duetto("separate", song, "-n", "oracle-ratio")
+    assert outcome.code == 1
+    assert outcome.err[0].startswith("duetto: no model 'oracle-ratio': Give one of drnn, rpca,")
+
+
 def test_plot_draws_a_picture_here(song: Path, bundle: Path) -> None:
     outcome = duetto("plot", song, "-n", bundle)
     assert outcome.out == ["song.png"]
