@@ -175,16 +175,20 @@ def _refuse_shared_stems(model: str, songs: Sequence[Path], out: Path, template:
 def models(names: tuple[str, ...], verify: bool, as_json: bool) -> None:
     """List the models, or describe some.
 
-    NAMES are models that ship or paths of bundles; without any, those that ship are listed.
+    NAMES are models that ship, conventional methods or paths of bundles; without any, all that have a name
+    are listed.
     """
-    from duetto.bundle import Bundle, find_bundle, list_bundles
+    from duetto.bundle import Bundle
+    from duetto.estimators import find_estimators, list_models
 
-    bundles = [Bundle(find_bundle(name)) for name in names or list_bundles()]
+    found = [find_estimators(name)[0] for name in names or list_models()]
+    bundles = [model for model in found if isinstance(model, Bundle)]
+    methods = [model.metadata for model in found if not isinstance(model, Bundle)]
     if verify:
         for bundle in bundles:
             bundle.verify()
     if as_json:
-        click.echo(f"[{', '.join(bundle.metadata.to_json() for bundle in bundles)}]")
+        click.echo(f"[{', '.join(model.metadata.to_json() for model in found)}]")
         return
     for bundle in bundles:
         metadata = bundle.metadata
@@ -194,6 +198,8 @@ def models(names: tuple[str, ...], verify: bool, as_json: bool) -> None:
             click.echo(_card(metadata))
         if verify:
             click.echo("  verified: the network gives the answer recorded at export")
+    for method in methods:
+        click.echo(f"{method.name}: {method.summary} ({method.paper})")
 
 
 def _card(metadata: "BundleMetadata") -> str:
