@@ -12,15 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from duetto.errors import ConfigError
 from duetto.stft import STFT
@@ -182,9 +174,12 @@ class DataConfig(_Table):
     dataset: str = "mir1k"
     train: str = "train"
     dev: str = "dev"
+    """Tracks that are scored in training; "" for a dataset without such a split."""
     sample_rate: Positive = 16000
     held_out_songs: tuple[str, ...] = ()
     """Songs of the training split that are kept out of training and scored beside the dev split."""
+    n_held_out_songs: Annotated[int, Field(ge=0)] = 0
+    """So many songs of the training split, the last by name, likewise."""
     description: str = "not described"
     """What the bundle says that it was trained on."""
     licence: str = "not stated"
@@ -257,7 +252,8 @@ def parse_config(values: dict[str, Any]) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"] if part not in NETWORKS)
-        raise ConfigError(f"{key} = {first['input']!r}: {first['msg']}") from error
+        value = f"{key} = {first['input']!r}: " if key else ""
+        raise ConfigError(f"{value}{first['msg']}") from error
 
 
 def read_config(path: Path) -> Config:

@@ -48,9 +48,9 @@ class VectorProductLinear(nn.Module):
 
         As v . (w x a) = (v x w) . a, one matrix product on all components does.
         """
-        weights = torch.linalg.cross(direction[:, None, None].expand_as(self.weight), self.weight, dim=0)
-        flat = torch.cat(tuple(vectors), dim=-1)
-        return F.linear(flat, torch.cat(tuple(weights), dim=-1), direction @ self.bias)
+        (p, q, r), (x, y, z) = self.weight, direction
+        weights = [y * r - z * q, z * p - x * r, x * q - y * p]
+        return F.linear(torch.cat(tuple(vectors), dim=-1), torch.cat(weights, dim=-1), direction @ self.bias)
 
 
 class VPNN(nn.Module):
@@ -78,11 +78,11 @@ class VPNN(nn.Module):
             vectors = colours(magnitude / self.config.brightest)
         else:
             vectors = torch.stack(neighbours(magnitude, 3))
-        hidden = vectors.mT
+        hidden = vectors.transpose(-2, -1)
         for layer in self.layers:
             hidden = getattr(torch, self.config.activation)(layer(hidden))
         read = self.output.read(hidden, self.direction)
-        return read.mT.reshape(len(magnitude), 2, self.n_bins, -1)
+        return torch.unflatten(read.transpose(1, 2), 1, (2, self.n_bins))
 
     def forward(self, magnitude: Tensor) -> Tensor:
         """Magnitude (batch_size, n_bins, n_frames) to estimates (batch_size, 2, n_bins, n_frames)."""
@@ -108,4 +108,4 @@ def colours(x: Tensor) -> Tensor:
 
 def brightness(colour: Tensor) -> Tensor:
     """Spectral colours (3, ...) back to numbers (...): n r + n g + (1 - 2 n) b."""
-    return torch.tensordot(torch.tensor(COLOUR_DIRECTION).to(colour), colour, dims=1)
+    return torch.tensordot(colour.new_tensor(COLOUR_DIRECTION), colour, dims=1)
