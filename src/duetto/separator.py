@@ -169,7 +169,7 @@ class Separator:
                     done += vocals.shape[-1]
                     if progress:
                         progress(done, info.n_samples)
-        return SeparatedFile(info, stems.paths, stems.n_clipped)
+        return SeparatedFile(info, stems.paths, stems.n_clipped, {}, None)
 
     def _vocals(self, blocks: Iterable[Waveform], sample_rate: int) -> Iterator[Waveform]:
         """Blocks (n_channels, any length) of the mixture to blocks of the vocals, as many samples in all."""
