@@ -78,8 +78,8 @@ class VPNNConfig(_Table):
     n_layers: Positive = 3
     hidden_size: Positive = 512
     activation: Literal["sigmoid", "tanh", "relu"] = "relu"
-    brightest: Annotated[float, Field(gt=0)] = 100.0
-    """The magnitude that has the brightest colour; louder bins look alike."""
+    brightest: Annotated[float, Field(gt=0)] = 326.0
+    """The magnitude that has the brightest colour, by default that of a sine of full scale."""
 
     @property
     def look_ahead(self) -> int:
