@@ -10,7 +10,7 @@ import click
 
 from duetto import __version__
 from duetto._file_options import to_file_options, with_file_options
-from duetto._research import evaluate, export, train
+from duetto._research import evaluate, export, reproduce, train
 from duetto._terminal import MODEL_OPTION, PATH, complain, print_path, progress_bar
 from duetto.errors import ConfigError, DuettoError
 
@@ -229,7 +229,7 @@ def plot(song: Path, model: str, out: Path | None, max_frequency: float) -> None
     print_path(plot_spectrograms(waveforms, sample_rate, target, max_frequency=max_frequency))
 
 
-for _command in (separate, train, evaluate, export, models, plot):
+for _command in (separate, train, evaluate, export, reproduce, models, plot):
     cli.add_command(_command)
 
 

@@ -1,1 +1,1 @@
-"""The papers' tables, made again: recipes -> runs -> scores -> a table with the paper's figures beside ours."""
+"""The papers' tables, made again: recipes -> runs -> scores -> their figures beside ours."""
