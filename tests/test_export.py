@@ -20,7 +20,7 @@ from duetto.train.checkpoint import load_weights, save_weights
 from duetto.train.config import Config, parse_config
 from duetto.train.estimator import NetworkEstimator
 from duetto.train.export import export, export_run
-from duetto.train.networks import build_network
+from duetto.train.networks import Network, build_network
 from duetto.train.networks.drnn import DRNN
 
 N_BINS = 65
@@ -33,6 +33,7 @@ def config(**network: Any) -> Config:
             "summary": "a small network",
             "stft": {"n_fft": 128, "hop_length": 64, "window": "hann"},
             "network": {"hidden_size": 24, **network},
+            "loss": {"discrimination": 0.0},
             "data": {"sample_rate": 8000, "description": "nothing", "licence": "none"},
         }
     )
@@ -48,7 +49,7 @@ def write_weights(path: Path, settings: Config, *, seed: int = 0, n_bins: int = 
     return path
 
 
-def network_of(bundle: Bundle, weights: Path, *, half: bool) -> DRNN:
+def network_of(bundle: Bundle, weights: Path, *, half: bool) -> Network:
     network = build_network(parse_config(bundle.metadata.recipe).network, bundle.metadata.stft.n_bins)
     load_weights(weights, network)
     if half:
@@ -57,7 +58,7 @@ def network_of(bundle: Bundle, weights: Path, *, half: bool) -> DRNN:
     return network.eval()
 
 
-def check_parity(bundle: Bundle, network: DRNN, magnitude: NDArray[np.float32]) -> None:
+def check_parity(bundle: Bundle, network: Network, magnitude: NDArray[np.float32]) -> None:
     """Within 1e-4 in every bin whose activations are more than rounding, and on average in every frame."""
     with torch.inference_mode():
         expected = network.masks(torch.from_numpy(magnitude)).numpy()
@@ -80,6 +81,9 @@ def check_parity(bundle: Bundle, network: DRNN, magnitude: NDArray[np.float32]) 
         {"context": 1, "joint_mask": "squared"},
         {"joint_mask": "linear"},
         {"joint_mask": "none", "bias": False},
+        {"joint_mask": "none", "n_outputs": 1},
+        {"kind": "vpnn"},
+        {"kind": "vpnn", "vectors": "colour", "activation": "sigmoid", "brightest": 2.0},
     ],
     ids=str,
 )

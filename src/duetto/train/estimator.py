@@ -43,7 +43,7 @@ class NetworkEstimator:
             input="magnitude",
             sources=["vocals", "accompaniment"],
             causal=True,
-            look_ahead=config.network.context // 2,
+            look_ahead=config.network.look_ahead,
             n_parameters=sum(parameter.numel() for parameter in self.network.parameters()),
             recipe=config.model_dump(mode="json"),
             training_data=config.data.description,

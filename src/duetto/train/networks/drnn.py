@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from duetto.train.config import DRNNConfig
-
-EPSILON = 1e-10
+from duetto.train.layers import EPSILON, neighbours, ratio_masks
 
 
 class DRNN(nn.Module):
@@ -30,42 +29,33 @@ class DRNN(nn.Module):
             recurrent = layer in config.recurrent_layers
             self.layers.append(_layer(n_inputs, config.hidden_size, recurrent, config.bias))
             n_inputs = config.hidden_size
-        self.output = nn.Linear(n_inputs, 2 * n_bins, bias=config.bias)
+        self.output = nn.Linear(n_inputs, config.n_outputs * n_bins, bias=config.bias)
         _initialise(self)
 
     def activations(self, magnitude: Tensor) -> Tensor:
-        """Magnitude (batch_size, n_bins, n_frames) to linear outputs (batch_size, 2, n_bins, n_frames)."""
-        n_side = self.config.context // 2
-        n_frames = magnitude.shape[-1]
-        padded = torch.cat(  # the edges repeat the edge frame
-            [magnitude[..., :1]] * n_side + [magnitude] + [magnitude[..., -1:]] * n_side, dim=-1
-        )
-        window = [padded[..., k : k + n_frames] for k in range(self.config.context)]
-        hidden = torch.cat(window, dim=1).transpose(1, 2)
+        """Magnitude (batch_size, n_bins, n_frames) to the linear outputs.
+
+        They are (batch_size, n_outputs, n_bins, n_frames).
+        """
+        hidden = torch.cat(neighbours(magnitude, self.config.context), dim=1).transpose(1, 2)
         for layer in self.layers:
             hidden = layer(hidden)[0] if isinstance(layer, nn.RNN) else F.relu(layer(hidden))
-        return self.output(hidden).transpose(1, 2).unflatten(1, (2, self.n_bins))
+        return self.output(hidden).transpose(1, 2).unflatten(1, (self.config.n_outputs, self.n_bins))
 
     def forward(self, magnitude: Tensor) -> Tensor:
-        """Magnitude (batch_size, n_bins, n_frames) to estimates (batch_size, 2, n_bins, n_frames)."""
+        """Magnitude (batch_size, n_bins, n_frames) to estimates (batch_size, n_outputs, n_bins, n_frames)."""
         activations = self.activations(magnitude)
         if self.config.joint_mask == "none":
             return activations
-        return self._ratio(activations) * magnitude.unsqueeze(1)
+        return ratio_masks(activations, self.config.joint_mask) * magnitude.unsqueeze(1)
 
     def masks(self, magnitude: Tensor) -> Tensor:
         """Magnitude (batch_size, n_bins, n_frames) to masks in [0, 1], (batch_size, 2, n_bins, n_frames)."""
-        return self._ratio(self.activations(magnitude)).clamp(0, 1)
-
-    def _ratio(self, activations: Tensor) -> Tensor:
-        match self.config.joint_mask:
-            case "squared":
-                shares = activations.square()
-            case "linear":
-                shares = activations
-            case _:
-                shares = activations.abs()
-        return shares / (shares.sum(1, keepdim=True) + EPSILON)
+        activations = self.activations(magnitude)
+        if self.config.n_outputs == 1:
+            vocals = (activations.abs() / (magnitude.unsqueeze(1) + EPSILON)).clamp(0, 1)
+            return torch.cat([vocals, 1 - vocals], dim=1)
+        return ratio_masks(activations, self.config.joint_mask).clamp(0, 1)
 
 
 def _layer(n_inputs: int, n_units: int, recurrent: bool, bias: bool) -> nn.Module:
