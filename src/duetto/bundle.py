@@ -2,6 +2,10 @@
 
 The graph maps a magnitude spectrogram "magnitude" (batch_size, n_bins, n_frames) to "masks" (batch_size,
 n_sources, n_bins, n_frames) in [0, 1]. The metadata lie in the file itself, as JSON under the key "duetto".
+
+The graph of a bundle that streams also works piece by piece. It takes `look_back` frames before the piece and
+`look_ahead` after it, and a "state" (batch_size, n_numbers), zeros at first, and gives with the masks the
+"next_state", that of the piece that follows. Beyond the ends of a sequence its edge frames are repeated.
 """
 
 import dataclasses
@@ -55,6 +59,8 @@ class BundleMetadata:
         sources: names of the sources in the order of the graph's masks.
         causal: whether a mask depends on no later frame than `look_ahead` ahead.
         look_ahead: frames.
+        streams: whether the graph carries a state from piece to piece.
+        look_back: frames before a piece that such a graph sees again.
         n_parameters: weights of the network.
         recipe: the resolved configuration that trained it.
         training_data: what it was trained on.
@@ -82,6 +88,8 @@ class BundleMetadata:
     metrics: dict[str, Any]
     project_version: str
     probe: list[float]
+    streams: bool = False
+    look_back: int = 0
 
     @property
     def stft(self) -> STFT:
@@ -122,11 +130,13 @@ class BundleMetadata:
 
 def _check_types(cls: type, values: Mapping[str, Any], origin: str) -> None:
     fields = {field.name: field.type for field in dataclasses.fields(cls)}
-    for key in sorted(fields.keys() - values.keys()):
+    needed = {field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING}
+    for key in sorted(needed - values.keys()):
         raise ModelError(f"{origin}: its metadata lack {key!r}; export it again")
     for key in sorted(values.keys() - fields.keys()):
         raise ModelError(f"{origin}: its metadata hold an unknown key {key!r}; export it again")
-    for key, annotation in fields.items():
+    for key in values:
+        annotation = fields[key]
         expected = str if annotation is Window else getattr(annotation, "__origin__", annotation)
         if type(values[key]) is not expected:
             wanted = expected.__name__  # type: ignore[union-attr]  # all are plain classes here
@@ -147,6 +157,8 @@ def _check_values(metadata: "BundleMetadata", origin: str) -> None:
         "n_fft": (n_fft % 2 == 0 and 2 * shortest <= n_fft <= rate, f"even, {2 * shortest} to {rate}"),
         "hop_length": (shortest <= metadata.hop_length <= longest, f"{shortest} to {longest}"),
         "look_ahead": (metadata.look_ahead >= 0, "0 or more"),
+        "look_back": (metadata.look_back >= 0, "0 or more"),
+        "streams": (metadata.causal or not metadata.streams, "false, since it is not causal"),
         "sources": (sorted(map(str, sources)) == ["accompaniment", "vocals"], "vocals and accompaniment"),
         "probe": (all(isinstance(value, float) for value in metadata.probe), "numbers"),
     }
@@ -206,6 +218,8 @@ class Bundle:
                 "make one with duetto export"
             )
         self.metadata = BundleMetadata.from_json(held[METADATA_KEY], origin=str(self.path))
+        sizes = {put.name: put.shape[-1] for put in self._session.get_inputs()}
+        self._n_state = sizes.get("state", 0)
         self._check_graph()
 
     def _check_graph(self) -> None:
@@ -228,8 +242,28 @@ class Bundle:
 
     def masks(self, magnitude: NDArray[np.float32]) -> NDArray[np.float32]:
         """Magnitude (batch_size, n_bins, n_frames) to masks (batch_size, n_sources, n_bins, n_frames)."""
+        if self.metadata.streams:
+            edges = (self.metadata.look_back, self.metadata.look_ahead)
+            return self.step(np.pad(magnitude, [(0, 0), (0, 0), edges], mode="edge"), None)[0]
         masks: NDArray[np.float32] = self._session.run(["masks"], {"magnitude": magnitude})[0]
         return masks
+
+    def step(
+        self, magnitude: NDArray[np.float32], state: NDArray[np.float32] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Masks of the next piece of a sequence; of a bundle whose metadata say that it streams.
+
+        Args:
+            magnitude: (batch_size, n_bins, look_back + n_frames + look_ahead), the piece and its neighbours.
+            state: what the step before returned, None at the start.
+
+        Returns:
+            Masks (batch_size, n_sources, n_bins, n_frames), and the state after them.
+        """
+        if state is None:
+            state = np.zeros((len(magnitude), self._n_state), np.float32)
+        masks, state = self._session.run(["masks", "next_state"], {"magnitude": magnitude, "state": state})
+        return masks, state
 
     def verify(self) -> None:
         """Run the network on a fixed input and compare with the answer recorded at export.

@@ -2,23 +2,25 @@
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from duetto._analysis import Analysis
+from duetto._live import StepEstimator, latency, live_vocals
 from duetto._segments import Fifo, Waveform, cross_fade, cut, map_ahead
 from duetto._waveform import check_sample_rate
 from duetto.audio import AudioReader, check_waveform, load_audio, to_float
 from duetto.bundle import DEFAULT_MODEL, Bundle, BundleMetadata, find_bundle
 from duetto.errors import AudioError, ConfigError
-from duetto.masks import binary_masks, griffin_lim
+from duetto.masks import griffin_lim
 from duetto.stem_files import DEFAULT_OPTIONS, FileOptions, SeparatedFile, StemFiles
-from duetto.stft import STFT
 
 Progress = Callable[[int, int], None]
 
@@ -51,7 +53,7 @@ class Separator:
         mask: "ratio", the network's soft mask, or "binary", the louder source takes all.
         griffin_lim_rounds: 0 keeps the mixture's phase; n finds the vocals' own phase in n rounds.
         segment_seconds: length of the pieces that the network sees; the memory needed grows with it.
-        overlap_seconds: neighbouring pieces are cross-faded over so long.
+        overlap_seconds: neighbouring pieces share so much, in which a network warms up.
 
     Attributes:
         metadata: what the network says of itself.
@@ -68,7 +70,7 @@ class Separator:
         mask: Literal["ratio", "binary"] = "ratio",
         griffin_lim_rounds: int = 0,
         segment_seconds: float = 12.0,
-        overlap_seconds: float = 1.0,
+        overlap_seconds: float = 2.0,
     ) -> None:
         if mask not in ("ratio", "binary"):
             raise ConfigError(f"mask={mask!r}: choose 'ratio' or 'binary'")
@@ -86,7 +88,6 @@ class Separator:
         self.overlap_seconds = overlap_seconds
         self._network = Bundle(find_bundle(model)) if isinstance(model, str | os.PathLike) else model
         self.metadata = self._network.metadata
-        self._stft = self.metadata.stft
 
     def separate(
         self, audio: ArrayLike, sample_rate: int, *, progress: Progress | None = None
@@ -108,11 +109,12 @@ class Separator:
         starts = range(0, waveform.shape[-1], _BLOCK_SECONDS * sample_rate)
         blocks = (waveform[:, start : start + starts.step] for start in starts)
         vocals, done = np.empty_like(waveform), 0
-        for piece in self._vocals(blocks, sample_rate):
-            vocals[:, done : done + piece.shape[-1]] = piece
-            done += piece.shape[-1]
-            if progress:
-                progress(done, waveform.shape[-1])
+        with closing(self._vocals(blocks, sample_rate)) as pieces:
+            for piece in pieces:
+                vocals[:, done : done + piece.shape[-1]] = piece
+                done += piece.shape[-1]
+                if progress:
+                    progress(done, waveform.shape[-1])
         stems = {"vocals": vocals, "accompaniment": waveform - vocals}
         return {name: stem.reshape(np.shape(audio)) for name, stem in stems.items()}
 
@@ -131,8 +133,15 @@ class Separator:
             AudioError: a block that the gate refuses.
         """
         mixture, sample_rate = Fifo(), check_sample_rate(sample_rate, "the stream")
-        for vocals in self._vocals(map(mixture.put, _checked(blocks)), sample_rate):
-            yield {"vocals": vocals, "accompaniment": mixture.take(vocals.shape[-1]) - vocals}
+        checked = map(mixture.put, _checked(blocks))
+        if self._is_live:
+            network = cast(StepEstimator, self._network)
+            pieces = live_vocals(network, self._analysis(sample_rate), checked)
+        else:
+            pieces = self._vocals(checked, sample_rate, n_ahead=0)  # the next one may be long in coming
+        with closing(pieces):
+            for vocals in pieces:
+                yield {"vocals": vocals, "accompaniment": mixture.take(vocals.shape[-1]) - vocals}
 
     def separate_file(
         self,
@@ -164,62 +173,86 @@ class Separator:
                 mixture, done = Fifo(), 0
                 blocks = map(mixture.put, reader.blocks(_BLOCK_SECONDS * info.sample_rate))
                 floats = (to_float(block, info.bits) for block in blocks)
-                for vocals in self._vocals(floats, info.sample_rate):
-                    stems.write(mixture.take(vocals.shape[-1]), vocals)
-                    done += vocals.shape[-1]
-                    if progress:
-                        progress(done, info.n_samples)
+                with closing(self._vocals(floats, info.sample_rate)) as pieces:
+                    for vocals in pieces:
+                        stems.write(mixture.take(vocals.shape[-1]), vocals)
+                        done += vocals.shape[-1]
+                        if progress:
+                            progress(done, info.n_samples)
         return SeparatedFile(info, stems.paths, stems.n_clipped)
 
-    def _vocals(self, blocks: Iterable[Waveform], sample_rate: int) -> Iterator[Waveform]:
-        """Blocks (n_channels, any length) of the mixture to blocks of the vocals, as many samples in all."""
-        stft = self._stft.resampled(self.metadata.sample_rate, sample_rate)
-        overlap = max(1, round(self.overlap_seconds * sample_rate))
-        hops = max(1, round((self.segment_seconds - self.overlap_seconds) * sample_rate / stft.hop_length))
-        stride = hops * stft.hop_length  # a whole number of hops: the frames of all segments lie on one grid
-        segments = cut(blocks, length=stride + overlap, stride=stride)
-        with ThreadPoolExecutor(_N_THREADS) as threads:
-            separated = map_ahead(threads, partial(self._separate, stft), segments, n_ahead=_N_THREADS)
-            yield from cross_fade(separated, overlap)
+    def latency_seconds(self, sample_rate: int) -> float:
+        """How far the blocks of `stream` lag behind its input, the time to compute them left out.
 
-    def _separate(self, stft: STFT, segment: Waveform) -> Waveform:
+        It is the length of a segment, or for a network that streams, of a frame and its look-ahead. Blocks
+        that come in add their own length.
+
+        Args:
+            sample_rate: hertz.
+
+        Raises:
+            AudioError: a sample rate that the gate refuses.
+        """
+        sample_rate = check_sample_rate(sample_rate, "the stream")
+        analysis = self._analysis(sample_rate)
+        n_samples = latency(analysis) if self._is_live else sum(self._segments(analysis))
+        return n_samples / sample_rate
+
+    @property
+    def _is_live(self) -> bool:
+        """Whether a stream goes frame by frame; Griffin-Lim has to see what follows."""
+        return self.metadata.streams and not self.griffin_lim_rounds
+
+    def _analysis(self, sample_rate: int) -> Analysis:
+        return Analysis(metadata=self.metadata, sample_rate=sample_rate, mask=self.mask)
+
+    def _segments(self, analysis: Analysis) -> tuple[int, int]:
+        """Stride and overlap in samples.
+
+        The stride is a whole number of hops: the frames of all segments lie on one grid.
+        """
+        rate, hop_length = analysis.sample_rate, analysis.stft.hop_length
+        n_hops = max(1, round((self.segment_seconds - self.overlap_seconds) * rate / hop_length))
+        return n_hops * hop_length, max(1, round(self.overlap_seconds * rate))
+
+    def _rise(self, analysis: Analysis, overlap: int) -> NDArray[np.float32]:
+        """Weight of the later of two segments where they overlap.
+
+        A causal network is right until its look-ahead meets the end, but wrong at first, having heard
+        nothing; so the later segment comes in late. Measured in benchmarks/stream.py.
+        """
+        start, length = 0, overlap
+        if self.metadata.causal:
+            length = -(-overlap // 8)
+            start = max(0, overlap - length - latency(analysis))
+        places = np.arange(overlap, dtype=np.float32) + np.float32(0.5)
+        return np.clip((places - start) / length, 0, 1)
+
+    def _vocals(
+        self, blocks: Iterable[Waveform], sample_rate: int, *, n_ahead: int = _N_THREADS
+    ) -> Generator[Waveform, None, None]:
+        """Blocks (n_channels, any length) of the mixture to blocks of the vocals, as many samples in all.
+
+        Close it (`contextlib.closing`), so that its threads end with it whatever happens.
+        """
+        analysis = self._analysis(sample_rate)
+        stride, overlap = self._segments(analysis)
+        segments = cut(blocks, length=stride + overlap, stride=stride)
+        threads = ThreadPoolExecutor(_N_THREADS)
+        try:
+            separated = map_ahead(threads, partial(self._separate, analysis), segments, n_ahead=n_ahead)
+            yield from cross_fade(separated, self._rise(analysis, overlap))
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+    def _separate(self, analysis: Analysis, segment: Waveform) -> Waveform:
         """Segment of the mixture (n_channels, n_samples) to the same of the vocals."""
-        scale = self._stft.window_values.sum() / stft.window_values.sum()
+        stft, n_samples, n_iter = analysis.stft, segment.shape[-1], self.griffin_lim_rounds
         spectrogram = stft.forward(segment)
-        magnitude = _network_input(spectrogram, self._stft.n_bins) * scale
-        masks = dict(zip(self.metadata.sources, self._network.masks(magnitude[None])[0], strict=True))
-        if self.mask == "binary":
-            masks = binary_masks(masks)
-        spectrogram *= _extend(masks["vocals"], stft.n_bins)
-        n_samples, n_iter = segment.shape[-1], self.griffin_lim_rounds
+        spectrogram *= analysis.vocals_mask(self._network.masks(analysis.magnitude(spectrogram)))
         if n_iter:
             return griffin_lim(np.abs(spectrogram), spectrogram, stft, n_samples, n_iter=n_iter)
         return stft.inverse(spectrogram, n_samples)
-
-
-def _network_input(spectrogram: NDArray[np.complex64], n_bins: int) -> NDArray[np.float32]:
-    """Magnitude (n_bins, n_frames) of all channels together, on the network's frequency axis.
-
-    Mostly their mean, in which a voice in the middle stands out. A tenth of their mean power is added, so
-    that channels of opposite sign do not cancel. Measured in benchmarks/stereo.py.
-    """
-    seen = spectrogram[:, :n_bins]
-    mean = seen.mean(axis=0)
-    power = (seen.real**2 + seen.imag**2).mean(axis=0)
-    magnitude = np.sqrt(0.9 * (mean.real**2 + mean.imag**2) + 0.1 * power)
-    return np.pad(magnitude, [(0, n_bins - magnitude.shape[0]), (0, 0)])
-
-
-def _extend(mask: NDArray[np.float32], n_bins: int) -> NDArray[np.float32]:
-    """Bring a mask (network's n_bins, n_frames) to `n_bins`.
-
-    Above the network's band it goes on as the mean of its top eighth.
-    """
-    n_above = n_bins - mask.shape[0]
-    if n_above <= 0:
-        return mask[:n_bins]
-    top = mask[-(mask.shape[0] // 8) :].mean(axis=0)
-    return np.concatenate([mask, np.broadcast_to(top, (n_above, top.size))])
 
 
 def _checked(blocks: Iterable[ArrayLike]) -> Iterator[Waveform]:

@@ -44,6 +44,8 @@ class NetworkEstimator:
             sources=["vocals", "accompaniment"],
             causal=True,
             look_ahead=config.network.context // 2,
+            streams=True,
+            look_back=self.network.look_back,
             n_parameters=sum(parameter.numel() for parameter in self.network.parameters()),
             recipe=config.model_dump(mode="json"),
             training_data=config.data.description,
@@ -61,3 +63,14 @@ class NetworkEstimator:
                 self.network.masks(torch.from_numpy(magnitude).to(device)).cpu().numpy()
             )
         return masks
+
+    def step(
+        self, magnitude: NDArray[np.float32], state: NDArray[np.float32] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The masks of a piece and the state after it, as `Bundle.step`."""
+        device = next(self.network.parameters()).device
+        if state is None:
+            state = np.zeros((len(magnitude), self.network.state_size), np.float32)
+        with torch.inference_mode():
+            masks, after = self.network.step(*(torch.from_numpy(a).to(device) for a in (magnitude, state)))
+        return masks.cpu().numpy(), after.cpu().numpy()

@@ -109,18 +109,23 @@ def _read(path: Path, advice: str) -> dict[str, Any]:
         raise ConfigError(f"cannot read {path} ({error}); {advice}") from error
 
 
-class _Masks(nn.Module):
+class _Step(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, magnitude: Tensor) -> Tensor:
-        return self.network.masks(magnitude)
+    def forward(self, magnitude: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network.step(magnitude, state)
 
 
 def _trace(network: Network) -> onnx.ModelProto:
-    example = torch.from_numpy(probe_input(network.n_bins, 50))
-    axes = {"magnitude": {0: "batch_size", 2: "n_frames"}, "masks": {0: "batch_size", 3: "n_frames"}}
+    example = torch.from_numpy(probe_input(network.n_bins, 50)), torch.zeros(1, network.state_size)
+    axes = {
+        "magnitude": {0: "batch_size", 2: "n_seen"},
+        "state": {0: "batch_size"},
+        "masks": {0: "batch_size", 3: "n_frames"},
+        "next_state": {0: "batch_size"},
+    }
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # the exporter announces its successor, which does not yet know recurrent layers of any length,
         # and doubts batches of several, which the parity check below tries
@@ -128,11 +133,11 @@ def _trace(network: Network) -> onnx.ModelProto:
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         path = Path(folder) / "network.onnx"
         torch.onnx.export(
-            _Masks(network),
-            (example,),
+            _Step(network),
+            example,
             str(path),
-            input_names=["magnitude"],
-            output_names=["masks"],
+            input_names=["magnitude", "state"],
+            output_names=["masks", "next_state"],
             dynamic_axes=axes,
             opset_version=OPSET,
             dynamo=False,

@@ -33,18 +33,50 @@ class DRNN(nn.Module):
         self.output = nn.Linear(n_inputs, 2 * n_bins, bias=config.bias)
         _initialise(self)
 
+    @property
+    def look_back(self) -> int:
+        """Frames before its own that a mask depends on directly; as many after it."""
+        return self.config.context // 2
+
+    @property
+    def state_size(self) -> int:
+        """Numbers that the recurrent layers carry from frame to frame."""
+        return len(self.config.recurrent_layers) * self.config.hidden_size
+
     def activations(self, magnitude: Tensor) -> Tensor:
         """Magnitude (batch_size, n_bins, n_frames) to linear outputs (batch_size, 2, n_bins, n_frames)."""
-        n_side = self.config.context // 2
-        n_frames = magnitude.shape[-1]
-        padded = torch.cat(  # the edges repeat the edge frame
-            [magnitude[..., :1]] * n_side + [magnitude] + [magnitude[..., -1:]] * n_side, dim=-1
-        )
+        first, last = magnitude[..., :1], magnitude[..., -1:]
+        n_side = self.look_back
+        padded = torch.cat([first] * n_side + [magnitude] + [last] * n_side, dim=-1)  # edge frames repeat
+        return self._run(padded, magnitude.new_zeros(len(magnitude), self.state_size))[0]
+
+    def step(self, magnitude: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Masks of a piece of a sequence, given the state that the piece before left.
+
+        Args:
+            magnitude: (batch_size, n_bins, n_frames + context - 1), the piece and its neighbours.
+            state: (batch_size, state_size), zeros at the start.
+
+        Returns:
+            Masks (batch_size, 2, n_bins, n_frames) and the state after them.
+        """
+        activations, state = self._run(magnitude, state)
+        return self._ratio(activations).clamp(0, 1), state
+
+    def _run(self, padded: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        n_frames = padded.shape[-1] - 2 * self.look_back
         window = [padded[..., k : k + n_frames] for k in range(self.config.context)]
         hidden = torch.cat(window, dim=1).transpose(1, 2)
+        before = iter(torch.split(state, self.config.hidden_size, dim=1))
+        after = []
         for layer in self.layers:
-            hidden = layer(hidden)[0] if isinstance(layer, nn.RNN) else F.relu(layer(hidden))
-        return self.output(hidden).transpose(1, 2).unflatten(1, (2, self.n_bins))
+            if isinstance(layer, nn.RNN):
+                hidden, last = layer(hidden, next(before)[None].contiguous())
+                after.append(last[0])
+            else:
+                hidden = F.relu(layer(hidden))
+        activations = self.output(hidden).transpose(1, 2).unflatten(1, (2, self.n_bins))
+        return activations, torch.cat(after, dim=1) if after else state
 
     def forward(self, magnitude: Tensor) -> Tensor:
         """Magnitude (batch_size, n_bins, n_frames) to estimates (batch_size, 2, n_bins, n_frames)."""
