@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from duetto._waveform import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from duetto.errors import ModelError
 from duetto.stft import STFT, Window
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 knew no bundles that stream
 METADATA_KEY = "duetto"
 DEFAULT_MODEL = "drnn"
 
@@ -218,8 +219,6 @@ class Bundle:
                 "make one with duetto export"
             )
         self.metadata = BundleMetadata.from_json(held[METADATA_KEY], origin=str(self.path))
-        sizes = {put.name: put.shape[-1] for put in self._session.get_inputs()}
-        self._n_state = sizes.get("state", 0)
         self._check_graph()
 
     def _check_graph(self) -> None:
@@ -239,6 +238,14 @@ class Bundle:
                 f"{self.path}: its metadata promise {promise}, its graph gives {masks.dtype} {masks.shape}; "
                 "export it again"
             )
+
+    @cached_property
+    def _n_state(self) -> int:
+        """Numbers in the state that the graph asks for."""
+        match [put.shape for put in self._session.get_inputs() if put.name == "state"]:
+            case [[_, int(n_state)]]:
+                return n_state
+        raise ValueError("it has no state (batch_size, n_numbers)")
 
     def masks(self, magnitude: NDArray[np.float32]) -> NDArray[np.float32]:
         """Magnitude (batch_size, n_bins, n_frames) to masks (batch_size, n_sources, n_bins, n_frames)."""

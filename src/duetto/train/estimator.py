@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from duetto import __version__
 from duetto.bundle import FORMAT_VERSION, BundleMetadata, probe_answer, probe_input
 from duetto.train.config import Config
-from duetto.train.networks import Network
+from duetto.train.networks import Network, Streaming
 
 
 class NetworkEstimator:
@@ -44,8 +44,8 @@ class NetworkEstimator:
             sources=["vocals", "accompaniment"],
             causal=True,
             look_ahead=config.network.context // 2,
-            streams=True,
-            look_back=self.network.look_back,
+            streams=isinstance(self.network, Streaming),
+            look_back=self.network.look_back if isinstance(self.network, Streaming) else 0,
             n_parameters=sum(parameter.numel() for parameter in self.network.parameters()),
             recipe=config.model_dump(mode="json"),
             training_data=config.data.description,
