@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from duetto import __version__
+from duetto._file_options import to_file_options, with_file_options
 from duetto._research import evaluate, export, train
+from duetto._streaming import stream
 from duetto._terminal import MODEL_OPTION, PATH, complain, print_path, progress_bar
 from duetto.errors import ConfigError, DuettoError
 
@@ -87,17 +89,7 @@ def cli(context: click.Context) -> None:
     show_default=True,
     help="Folder for the stems.",
 )
-@click.option(
-    "--template",
-    default="{model}/{track}/{stem}.{ext}",
-    show_default=True,
-    help="Path of a stem below that folder.",
-)
-@click.option("--flac", "container", flag_value="FLAC", help="Write FLAC files (smaller, nothing lost).")
-@click.option("--mp3", "container", flag_value="MP3", help="Write MP3 files (smallest).")
-@click.option("--wav", "container", flag_value="WAV", help="Write WAV files.")
-@click.option("--int24", "subtype", flag_value="PCM_24", help="Write 24 bits per sample.")
-@click.option("--float32", "subtype", flag_value="FLOAT", help="Write 32-bit floating-point samples.")
+@with_file_options
 @click.option(
     "--mask",
     type=click.Choice(["ratio", "binary"]),
@@ -121,11 +113,11 @@ def separate(songs: tuple[Path, ...], example: bool, out: Path, **options: Any) 
     The paths of the new files are printed.
     """
     from duetto.separator import Separator
-    from duetto.stem_files import FileOptions
 
     songs += (EXAMPLE,) * example
     if not songs:
         raise click.UsageError("Name at least one song, or try --example.")
+    file_options = to_file_options(options)
     separator = Separator(options["model"], mask=options["mask"], griffin_lim_rounds=options["rounds"])
     _refuse_shared_stems(separator.metadata.name, songs, out, options["template"])
     failed = 0
@@ -135,11 +127,7 @@ def separate(songs: tuple[Path, ...], example: bool, out: Path, **options: Any) 
                 done = separator.separate_file(
                     song,
                     out,
-                    FileOptions(
-                        template=options["template"],
-                        container=options["container"],
-                        subtype=options["subtype"],
-                    ),
+                    file_options,
                     progress=bar,
                 )
         except (DuettoError, OSError) as error:
@@ -242,7 +230,7 @@ def plot(song: Path, model: str, out: Path | None, max_frequency: float) -> None
     print_path(plot_spectrograms(waveforms, sample_rate, target, max_frequency=max_frequency))
 
 
-for _command in (separate, train, evaluate, export, models, plot):
+for _command in (separate, stream, train, evaluate, export, models, plot):
     cli.add_command(_command)
 
 

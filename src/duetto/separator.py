@@ -179,7 +179,7 @@ class Separator:
                         done += vocals.shape[-1]
                         if progress:
                             progress(done, info.n_samples)
-        return SeparatedFile(info, stems.paths, stems.n_clipped)
+        return SeparatedFile(info, stems.paths, stems.n_clipped, {}, None)
 
     def latency_seconds(self, sample_rate: int) -> float:
         """How far the blocks of `stream` lag behind its input, the time to compute them left out.

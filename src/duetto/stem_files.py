@@ -1,5 +1,6 @@
 """The stems of a file as files: which of them, where, in which format."""
 
+import math
 import os
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -19,6 +20,21 @@ STEMS = ("vocals", "accompaniment")
 TEMPLATE = "{model}/{track}/{stem}.{ext}"
 
 
+def _check_stems(stems: tuple[str, ...], mix: dict[str, float] | None) -> None:
+    allowed = f"allowed: {', '.join(STEMS)}"
+    if not stems or len(set(stems)) < len(stems) or not set(stems) <= set(STEMS):
+        raise ConfigError(f"stems={stems!r}: name each stem once, and one at least; {allowed}")
+    if mix is None:
+        return
+    if stems != STEMS:
+        raise ConfigError("a mix is written in the stems' place; choose either mix or stems")
+    if not mix or not set(mix) <= set(STEMS):
+        raise ConfigError(f"mix={mix!r} must name a stem or both; {allowed}")
+    for stem, level in mix.items():
+        if not -200 <= level <= 60:
+            raise ConfigError(f"mix: {stem} at {level} dB; allowed: -200 to 60 dB")
+
+
 @dataclass(frozen=True, kw_only=True)
 class FileOptions:
     """What `Separator.separate_file` writes.
@@ -27,11 +43,44 @@ class FileOptions:
         template: path of a stem below the output folder.
         container: "WAV", "FLAC", "MP3", ...; by default the song's own, or WAV if that is lossy.
         subtype: "PCM_16", "FLOAT", ...; by default the song's own depth.
+        stems: which stems are written; those left out are neither encoded nor kept.
+        mix: decibels by stem: one file, a song of these levels named "mix", is written in the stems' place;
+            a stem that is not named is silent.
+        start_seconds: where the part of the song begins that is separated, to the nearest sample.
+        end_seconds: where it ends; None is the song's end.
+        bitrate_kbps: of MP3 and M4A, in kbit/s.
+        quality: 0 to 10: how good MP3 and Ogg Vorbis sound, how small FLAC gets.
+
+    Raises:
+        ConfigError: a value out of its range, or options that exclude each other.
     """
 
     template: str = TEMPLATE
     container: str | None = None
     subtype: str | None = None
+    stems: tuple[str, ...] = STEMS
+    mix: dict[str, float] | None = None
+    start_seconds: float = 0.0
+    end_seconds: float | None = None
+    bitrate_kbps: float | None = None
+    quality: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_stems(self.stems, self.mix)
+        end = math.inf if self.end_seconds is None else self.end_seconds
+        if not 0 <= self.start_seconds < end:
+            raise ConfigError(
+                f"the part from {self.start_seconds} to {self.end_seconds} seconds holds nothing; allowed: a "
+                "start of 0 or more, and an end after it"
+            )
+        if self.bitrate_kbps is not None and self.quality is not None:
+            raise ConfigError(
+                "bitrate_kbps and quality both say how lossy audio is coded; choose one of them"
+            )
+        if self.bitrate_kbps is not None and not 8 <= self.bitrate_kbps <= 512:
+            raise ConfigError(f"bitrate_kbps={self.bitrate_kbps}: choose 8 to 512 kbit/s")
+        if self.quality is not None and not 0 <= self.quality <= 10:
+            raise ConfigError(f"quality={self.quality}: choose 0 to 10")
 
 
 DEFAULT_OPTIONS = FileOptions()
@@ -43,13 +92,21 @@ class SeparatedFile:
 
     Attributes:
         info: the input.
-        paths: stem -> file.
+        paths: stem -> file; with `FileOptions.mix` "mix" -> file.
         n_clipped: samples whose value did not fit the output's integers and was saturated.
+        peaks: stem -> largest absolute sample written, full scale being 1.
+        null_residual: largest |sum of the stems - mixture| before lossy coding, full scale being 1; 0 where
+            whole numbers were written of at least the song's depth and nothing was saturated; None where
+            not all stems were written.
+        notes: what a user should hear of, though nothing failed.
     """
 
     info: AudioInfo
     paths: dict[str, Path]
     n_clipped: int
+    peaks: dict[str, float]
+    null_residual: float | None
+    notes: tuple[str, ...] = ()
 
 
 def stem_paths(

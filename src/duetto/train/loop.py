@@ -38,6 +38,7 @@ from duetto.train.log import RunLog
 from duetto.train.losses import discriminative_loss
 from duetto.train.mixing import Sources
 from duetto.train.networks import build_network
+from duetto.train.provenance import commit
 
 DIVERGED = "if the training diverged, set a lower optimiser.learning_rate or optimiser.clip_norm"
 
@@ -147,6 +148,7 @@ class _Run:
         )
         torch.manual_seed(config.run.seed)
         self.progress = Progress()
+        self.commit = commit()
         # the bare ones are without Fabric's wrapping; the weights are the same
         self.bare = build_network(config.network, self.stft.n_bins)
         self.bare_optimiser = build_optimiser(config.optimiser, self.bare)
@@ -178,7 +180,7 @@ class _Run:
                 if on_step:
                     on_step(progress, values)
         if self.fabric.global_rank == 0:
-            summary = {**vars(progress), "config": self.config.model_dump(mode="json")}
+            summary = {**vars(progress), "commit": self.commit, "config": self.config.model_dump(mode="json")}
             write_whole(self.folder / SUMMARY, json.dumps(summary, indent=1).encode())
         return progress
 
