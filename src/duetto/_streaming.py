@@ -112,6 +112,6 @@ def _separate(
         complain(f"{n_clipped} samples were too loud and clipped; --format f32 keeps them")
     if n_over:
         raise AudioError(
-            f"the input ended with {n_over} of the {n_frame} bytes that {channels} samples of {encoding} take; "
+            f"the input ended with {n_over} of the {n_frame} bytes that {channels} {encoding} samples take; "
             "what came before them is written; are --channels and --format right?"
         )

@@ -97,7 +97,8 @@ class Separator:
         Args:
             audio: float (n_channels, n_samples) or (n_samples,), full scale 1; it is not modified.
             sample_rate: hertz.
-            progress: called with the number of samples done and of all samples.
+            progress: called with the number of samples done and of all samples. What it raises stops the
+                work and reaches the caller; that is how to cancel.
 
         Returns:
             "vocals" and "accompaniment", float32 of the shape of `audio`, summing to it.
@@ -138,7 +139,7 @@ class Separator:
             network = cast(StepEstimator, self._network)
             pieces = live_vocals(network, self._analysis(sample_rate), checked)
         else:
-            pieces = self._vocals(checked, sample_rate, n_ahead=0)  # the next one may be long in coming
+            pieces = self._vocals(checked, sample_rate, n_ahead=0)  # the next segment may be long in coming
         with closing(pieces):
             for vocals in pieces:
                 yield {"vocals": vocals, "accompaniment": mixture.take(vocals.shape[-1]) - vocals}
@@ -157,7 +158,8 @@ class Separator:
             song: path of an audio file.
             out: folder for the stems; it is made, and files appear in it only when they are complete.
             options: what is written.
-            progress: called with the number of samples done and of all samples.
+            progress: called with the number of samples done and of all samples. What it raises stops the
+                work and reaches the caller; that is how to cancel.
 
         Returns:
             The paths, and what was clipped.
@@ -229,7 +231,7 @@ class Separator:
         return np.clip((places - start) / length, 0, 1)
 
     def _vocals(
-        self, blocks: Iterable[Waveform], sample_rate: int, *, n_ahead: int = _N_THREADS
+        self, blocks: Iterable[Waveform], sample_rate: int, *, n_ahead: int | None = None
     ) -> Generator[Waveform, None, None]:
         """Blocks (n_channels, any length) of the mixture to blocks of the vocals, as many samples in all.
 
@@ -238,6 +240,7 @@ class Separator:
         analysis = self._analysis(sample_rate)
         stride, overlap = self._segments(analysis)
         segments = cut(blocks, length=stride + overlap, stride=stride)
+        n_ahead = _N_THREADS if n_ahead is None else n_ahead
         threads = ThreadPoolExecutor(_N_THREADS)
         try:
             separated = map_ahead(threads, partial(self._separate, analysis), segments, n_ahead=n_ahead)
