@@ -153,7 +153,13 @@ class Bundle:
 
 
 def list_bundles() -> dict[str, Path]:
-    """The bundles that ship: name -> path."""
+    """The bundles that ship: name -> path.
+
+    Example:
+        >>> import duetto
+        >>> duetto.list_bundles()["drnn"].name
+        'drnn.onnx'
+    """
     folder = Path(str(resources.files("duetto") / "models"))
     return {path.stem: path for path in sorted(folder.glob("*.onnx"))}
 

@@ -61,6 +61,12 @@ class Separator:
     Raises:
         ModelError: no such bundle, or a damaged one.
         ConfigError: an option out of range.
+
+    Example:
+        >>> import duetto
+        >>> separator = duetto.Separator("drnn", mask="ratio")  # load once, use often, from any thread
+        >>> separator.metadata.sample_rate
+        16000
     """
 
     def __init__(
@@ -105,6 +111,21 @@ class Separator:
 
         Raises:
             AudioError: a waveform or sample rate that the gate refuses.
+
+        Example:
+            >>> import duetto
+            >>> audio, sample_rate = duetto.load_audio("song.flac")
+            >>> stems = duetto.Separator().separate(audio, sample_rate)
+            >>> bool(abs(stems["vocals"] + stems["accompaniment"] - audio).max() < 1e-6)
+            True
+
+            Cancelling, here after the first piece:
+
+            >>> def progress(done, total):
+            ...     raise RuntimeError("enough")
+            >>> duetto.Separator().separate(audio, sample_rate, progress=progress)
+            Traceback (most recent call last):
+            RuntimeError: enough
         """
         waveform, sample_rate = check_waveform(audio), check_sample_rate(sample_rate, "the waveform")
         starts = range(0, waveform.shape[-1], _BLOCK_SECONDS * sample_rate)
@@ -122,16 +143,30 @@ class Separator:
     def stream(self, blocks: Iterable[ArrayLike], sample_rate: int) -> Iterator[dict[str, Waveform]]:
         """Take a stream of blocks apart, in constant memory.
 
+        Leaving the loop, or `close`, ends it; so does an error of `blocks`, which reaches the caller.
+
         Args:
             blocks: consecutive blocks, each (n_channels, n_samples) of any length.
             sample_rate: hertz.
 
         Yields:
-            Consecutive blocks of stems. Their lengths differ from the input's; joined they are what
-            `separate` gives for the joined input.
+            Consecutive blocks of stems as soon as they are known, `latency_seconds` after the input. Their
+            lengths differ from the input's; joined they are as long. A network that streams gives what one
+            pass over the joined input gives, whatever the blocks; any other what `separate` gives.
 
         Raises:
             AudioError: a block that the gate refuses.
+
+        Example:
+            >>> import duetto, numpy as np
+            >>> audio, sample_rate = duetto.load_audio("song.flac")
+            >>> blocks = np.array_split(audio[:, :sample_rate], 50, axis=-1)  # 20 ms each, as they come in
+            >>> separator = duetto.Separator()
+            >>> round(separator.latency_seconds(sample_rate), 3)
+            0.096
+            >>> stems = list(separator.stream(blocks, sample_rate))
+            >>> np.concatenate([block["vocals"] for block in stems], axis=-1).shape
+            (2, 44100)
         """
         mixture, sample_rate = Fifo(), check_sample_rate(sample_rate, "the stream")
         checked = map(mixture.put, _checked(blocks))
@@ -167,6 +202,12 @@ class Separator:
         Raises:
             AudioError: the song cannot be read or a stem cannot be written; no partial file is left.
             ConfigError: a template that cannot be used.
+
+        Example:
+            >>> import duetto
+            >>> done = duetto.Separator().separate_file("song.flac", "stems")
+            >>> [path.as_posix() for path in done.paths.values()]
+            ['stems/drnn/song/vocals.flac', 'stems/drnn/song/accompaniment.flac']
         """
         with AudioReader(song) as reader:
             info = reader.info
@@ -287,5 +328,11 @@ def separate(song: str | os.PathLike[str]) -> dict[str, Waveform]:
 
     Raises:
         AudioError: the song cannot be read.
+
+    Example:
+        >>> import duetto
+        >>> stems = duetto.separate("song.flac")
+        >>> {name: stem.shape for name, stem in stems.items()}
+        {'vocals': (2, 512662), 'accompaniment': (2, 512662)}
     """
     return _default_separator().separate(*load_audio(song))
