@@ -2,8 +2,8 @@
 
 Usage: python scripts/kill_test.py [--songs 50] [--kills 5] [--jobs 2] [--seconds 20] [--seed 0]
 
-Every process of the batch gets SIGKILL. The last run is left alone; then every stem must be what an undisturbed batch
-writes, nothing that the manifest called done may have been done again, and no temporary file may be left.
+Every process of the batch gets SIGKILL. The last run is left alone; then every stem must be what an undisturbed
+batch writes, nothing that the manifest called done may have been done again, and no temporary file may be left.
 """
 
 import argparse
@@ -43,7 +43,8 @@ def check(folder: Path, options: argparse.Namespace, chance: random.Random) -> N
     run(folder, "expected", options.jobs).wait()
     whole = time.perf_counter() - start
     print(
-        f"undisturbed: {options.songs} songs of {options.seconds:g} s in {whole:.1f} s, {options.jobs} processes"
+        f"undisturbed: {options.songs} songs of {options.seconds:g} s in {whole:.1f} s, "
+        f"{options.jobs} processes"
     )
     known: dict[str, str] = {}
     for _ in range(options.kills):

@@ -1,6 +1,7 @@
 """The command for everybody: separate."""
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,23 +63,26 @@ def separate(songs: tuple[str, ...], example: bool, out: str, **options: Any) ->
     """Make two files of each song: vocals and accompaniment.
 
     They have the song's length, sample rate, channels and bits; played together they are the song again.
-    The paths of the new files are printed.
+    A song named - is read from standard input. The paths of the new files are printed.
 
     SONGS are files, folders, quoted patterns such as "music/**/*.flac", playlists (.m3u), tables (.csv) and
     URLs. What an earlier run has done is skipped.
     """
+    from duetto._stdin import spooled
     from duetto.batch.run import Batch
     from duetto.separator import Separator
 
-    names = songs + (str(EXAMPLE),) * example
-    if not names:
+    songs += (str(EXAMPLE),) * example
+    if not songs:
         raise click.UsageError("Name at least one song, or try --example.")
     file_options = to_file_options(options)
     separator = Separator(options["model"], mask=options["mask"], griffin_lim_rounds=options["rounds"])
-    batch = Batch(names, out, file_options, separator=separator, force=options["force"])
-    n_songs = len(batch.songs)
-    with progress_bar(f"{n_songs} songs" if n_songs > 1 else Path(batch.songs[0].name).name) as bar:
-        display = _Display(out, bar, n_songs)
+    with ExitStack() as stack:
+        names = [stack.enter_context(spooled(sys.stdin.buffer)) if name == "-" else name for name in songs]
+        batch = Batch(names, out, file_options, separator=separator, force=options["force"])
+        n_songs = len(batch.songs)
+        label = f"{n_songs} songs" if n_songs > 1 else Path(batch.songs[0].name).name
+        display = _Display(out, stack.enter_context(progress_bar(label)), n_songs)
         summary = batch.run(
             jobs=options["jobs"], ray=options["ray"], on_done=display.song, progress=display.samples
         )
@@ -109,6 +113,8 @@ class _Display:
             print_path(join(self._out, output.path))
         if record.error:
             complain(record.error)
+        for note in record.notes if record.status == "done" else ():
+            complain(note)
         if record.n_clipped and record.status == "done":
             complain(
                 f"{record.song}: {record.n_clipped} samples were too loud and clipped; --float32 keeps them"

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from duetto import __version__
-from duetto._research import evaluate, export, train
+from duetto._checking import check
+from duetto._research import evaluate, export, reproduce, train
 from duetto._separating import separate
+from duetto._streaming import stream
 from duetto._terminal import MODEL_OPTION, PATH, complain, print_path, progress_bar
 from duetto.errors import DuettoError
 
@@ -82,16 +84,20 @@ def cli(context: click.Context) -> None:
 def models(names: tuple[str, ...], verify: bool, as_json: bool) -> None:
     """List the models, or describe some.
 
-    NAMES are models that ship or paths of bundles; without any, those that ship are listed.
+    NAMES are models that ship, conventional methods or paths of bundles; without any, all that have a name
+    are listed.
     """
-    from duetto.bundle import Bundle, find_bundle, list_bundles
+    from duetto.bundle import Bundle
+    from duetto.estimators import find_estimators, list_models
 
-    bundles = [Bundle(find_bundle(name)) for name in names or list_bundles()]
+    found = [find_estimators(name)[0] for name in names or list_models()]
+    bundles = [model for model in found if isinstance(model, Bundle)]
+    methods = [model.metadata for model in found if not isinstance(model, Bundle)]
     if verify:
         for bundle in bundles:
             bundle.verify()
     if as_json:
-        click.echo(f"[{', '.join(bundle.metadata.to_json() for bundle in bundles)}]")
+        click.echo(f"[{', '.join(model.metadata.to_json() for model in found)}]")
         return
     for bundle in bundles:
         metadata = bundle.metadata
@@ -101,6 +107,8 @@ def models(names: tuple[str, ...], verify: bool, as_json: bool) -> None:
             click.echo(_card(metadata))
         if verify:
             click.echo("  verified: the network gives the answer recorded at export")
+    for method in methods:
+        click.echo(f"{method.name}: {method.summary} ({method.paper})")
 
 
 def _card(metadata: "BundleMetadata") -> str:
@@ -146,7 +154,7 @@ def plot(song: Path, model: str, out: Path | None, max_frequency: float) -> None
     print_path(plot_spectrograms(waveforms, sample_rate, target, max_frequency=max_frequency))
 
 
-for _command in (separate, train, evaluate, export, models, plot):
+for _command in (separate, check, stream, train, evaluate, export, reproduce, models, plot):
     cli.add_command(_command)
 
 

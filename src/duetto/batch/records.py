@@ -34,7 +34,7 @@ class Record:
         error: why it failed.
         fingerprint: the song's, as `Output.fingerprint`.
         sha256: of the song's bytes.
-        bundle: SHA-256 of the bundle's bytes.
+        bundle: SHA-256 of the bundle's bytes; the name of a method that has none.
         parameters: all options that the stems depend on.
         outputs: stem -> file.
         audio_seconds: of the song that were separated.

@@ -14,8 +14,9 @@ import duetto
 from duetto.batch import places
 from duetto.batch.records import Output, Record
 from duetto.batch.songs import Song
-from duetto.bundle import Bundle, find_bundle
+from duetto.bundle import Bundle
 from duetto.errors import AudioError, ConfigError, DuettoError
+from duetto.estimators import find_estimators
 from duetto.separator import Separator
 from duetto.stem_files import FileOptions, SeparatedFile
 
@@ -27,14 +28,14 @@ class Work:
     """What is done to every song; it can be sent to another process or machine.
 
     Attributes:
-        bundle: the open bundle.
+        model: the open bundle, or the name of a method.
         settings: the other parameters of the Separator.
         out: the output folder, a path or URL.
         options: what is written.
         force: whether songs are separated again that an earlier batch has done.
     """
 
-    bundle: Bundle
+    model: Bundle | str
     settings: Mapping[str, Any]
     out: str
     options: FileOptions
@@ -44,11 +45,18 @@ class Work:
     def of(cls, separator: Separator, out: str, options: FileOptions, *, force: bool) -> "Work":
         """The work that a Separator would do."""
         model = separator.model
-        if not isinstance(model, str | os.PathLike | Bundle):
+        if isinstance(model, str | os.PathLike):
+            first, *others = find_estimators(model)
+            model = first if isinstance(first, Bundle) and not others else os.fspath(model)
+        if not isinstance(model, str | Bundle):
             raise ConfigError(f"a batch cannot send {model!r} to its workers; give a Separator of a bundle")
-        bundle = model if isinstance(model, Bundle) else Bundle(find_bundle(model))
         names = inspect.signature(Separator).parameters.keys() - {"model"}
-        return cls(bundle, {name: getattr(separator, name) for name in names}, out, options, force)
+        return cls(model, {name: getattr(separator, name) for name in names}, out, options, force)
+
+    @property
+    def model_id(self) -> str:
+        """The SHA-256 of the bundle, or the name of the method."""
+        return self.model.sha256 if isinstance(self.model, Bundle) else self.model
 
     def parameters(self, song: Song) -> dict[str, Any]:
         """All that the stems depend on besides the song and the bundle, as JSON gives it back."""
@@ -63,7 +71,7 @@ class Work:
             song=song.key,
             status="failed",
             error=error,
-            bundle=self.bundle.sha256,
+            bundle=self.model_id,
             parameters=self.parameters(song),
             outputs={},
             version=duetto.__version__,
@@ -83,7 +91,7 @@ class Worker:
         self._work = work
         self._progress = progress
         n_threads = n_threads or work.settings["n_threads"]
-        self._separator = Separator(work.bundle, **{**work.settings, "n_threads": n_threads})
+        self._separator = Separator(work.model, **{**work.settings, "n_threads": n_threads})
 
     def __call__(self, song: Song, previous: Record | None) -> Record:
         """Separate a song, unless its last record tells that this is done."""
@@ -101,7 +109,7 @@ class Worker:
     def _unchanged(self, song: Song, previous: Record) -> Record | None:
         """The record of what is there already; None where anything is missing or differs."""
         made_so = (previous.status, previous.bundle, previous.parameters)
-        if made_so != ("done", self._work.bundle.sha256, self._work.parameters(song)):
+        if made_so != ("done", self._work.model_id, self._work.parameters(song)):
             return None
         fingerprint = _same(song.name, previous)
         outputs = {}
@@ -122,9 +130,7 @@ class Worker:
                 message = str(error).replace(str(local), song.name).replace(str(folder), self._work.out)
                 raise type(error)(message) from error
             sha256 = places.digest(str(local))
-            outputs = {
-                stem: _output(path, folder, done.peaks.get(stem, 0.0)) for stem, path in done.paths.items()
-            }
+            outputs = {stem: _output(path, folder, done.peaks[stem]) for stem, path in done.paths.items()}
             if not before or _mark(song.name) != before:
                 for path in done.paths.values():
                     path.unlink()
@@ -137,7 +143,7 @@ class Worker:
             status="done",
             fingerprint=before,
             sha256=sha256,
-            bundle=self._work.bundle.sha256,
+            bundle=self._work.model_id,
             parameters=self._work.parameters(song),
             outputs=outputs,
             audio_seconds=_duration(done, options),
