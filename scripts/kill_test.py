@@ -2,8 +2,9 @@
 
 Usage: python scripts/kill_test.py [--songs 50] [--kills 5] [--jobs 2] [--seconds 20] [--seed 0]
 
-Every process of the batch gets SIGKILL. The last run is left alone; then every stem must be what an undisturbed
-batch writes, nothing that the manifest called done may have been done again, and no temporary file may be left.
+Every process of the batch gets SIGKILL. The last run is left alone; then every stem must be what an
+undisturbed batch writes, nothing that the manifest called done may have been done again, and no temporary
+file may be left.
 """
 
 import argparse
