@@ -77,9 +77,11 @@ def test_the_manifest_tells_all(bundle: Path) -> None:
     assert record["audio_seconds"] == 1.0
     assert record["seconds"] > 0
     assert record["n_clipped"] > 0
+    assert record["null_residual"] == 0
     for stem, output in record["outputs"].items():
         content = (Path("out") / output["path"]).read_bytes()
         assert output["path"] == f"tiny/000/{stem}.wav"
+        assert output["peak"] == np.abs(soundfile.read(Path("out") / output["path"])[0]).max()
         assert (output["n_bytes"], output["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
 
 
@@ -295,6 +297,22 @@ def test_songs_of_one_name_are_told_apart_by_the_template(bundle: Path) -> None:
     )
     assert outcome.out[0] == "out/even/000.flac/vocals.flac"
     assert outcome.out[2] == "out/even/000.wav/vocals.wav"
+
+
+def test_a_batch_of_one_stem_or_a_mix(separator: Separator) -> None:
+    write_songs(Path("music"), 2)
+    assert separate(separator, options=FileOptions(stems=("vocals",))) == ["done"] * 2
+    assert (
+        separate(separator, options=FileOptions(mix={"vocals": -6.0, "accompaniment": 0.0})) == ["done"] * 2
+    )
+    assert sorted({Path(path).name for path in stems(Path("out"))}) == ["mix.wav", "vocals.wav"]
+    one, mixed = (record for record in records(Path("out")) if "000" in record["song"])
+    assert (one["null_residual"], mixed["null_residual"]) == (None, None)
+    assert 0.1 < one["outputs"]["vocals"]["peak"] <= 0.6
+    assert (
+        separate(separator, options=FileOptions(mix={"vocals": -6.0, "accompaniment": 0.0}))
+        == ["skipped"] * 2
+    )
 
 
 def test_a_folder_that_cannot_be_written(bundle: Path) -> None:
