@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import re
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,11 @@ from command_line import duetto
 from duetto.batch.records import Record
 from duetto.batch.run import Batch, Summary, separate_files
 from duetto.bundle import Bundle
+from duetto.cli import main
 from duetto.errors import ConfigError
 from duetto.separator import Separator
 from duetto.stem_files import FileOptions
+from test_cli import Terminal
 from tiny import TinyEstimator, write_bundle
 
 
@@ -325,6 +329,20 @@ def test_a_folder_that_cannot_be_written(bundle: Path) -> None:
         "duetto: out/manifest.jsonl cannot be written: Is a directory; make room or choose another output "
         "folder, then run this again"
     ]
+
+
+def test_a_terminal_shows_how_far_and_how_fast_a_batch_is(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_songs(Path("music"), 3)
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as end:
+        main(["separate", "music", "-o", "out", "-n", str(bundle)])
+    signal.signal(signal.SIGTERM, handler)
+    assert end.value.code == 0
+    assert "3 songs" in terminal.shown
+    assert re.search(r"33%.* \d+ x real time", terminal.shown)
+    assert "100%" in terminal.shown
+    assert terminal.shown.splitlines()[-1].startswith("duetto: 3 of 3 songs done; ")
 
 
 def test_batches_refuse_what_they_cannot_do(separator: Separator) -> None:
