@@ -11,14 +11,15 @@ import soundfile
 
 from command_line import duetto, duetto_apart
 from duetto import _terminal
+from duetto._separating import EXAMPLE
 from duetto.bundle import DEFAULT_MODEL
-from duetto.cli import EXAMPLE, cli
+from duetto.cli import cli
 from duetto.estimators import list_models
 from duetto.stem_files import TEMPLATE
 from duetto.train.checkpoint import Progress
 from tiny import write_bundle
 
-COMMANDS = ["separate", "check", "train", "evaluate", "export", "models", "plot"]
+COMMANDS = ["separate", "check", "stream", "train", "evaluate", "export", "reproduce", "models", "plot"]
 RATE = 16000
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from duetto.bundle import Bundle
 from duetto.datasets import Track
 from duetto.errors import ConfigError, MetricError
 from duetto.evaluation import evaluate
@@ -187,7 +188,7 @@ def _about_run(folder: Path) -> dict[str, Any]:
     summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     config = read_config(folder / CONFIG)
     return {
-        "n_parameters": Separator(bundle(folder)).metadata.n_parameters,
+        "n_parameters": Bundle(bundle(folder)).metadata.n_parameters,
         "optimiser": config.optimiser.kind,
         "n_steps": summary["step"],
         "best_step": summary["best_step"],
