@@ -331,7 +331,9 @@ def test_a_folder_that_cannot_be_written(bundle: Path) -> None:
     ]
 
 
-def test_a_terminal_shows_how_far_and_how_fast_a_batch_is(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_shows_how_far_and_how_fast_a_batch_is(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_songs(Path("music"), 3)
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     handler = signal.getsignal(signal.SIGTERM)
