@@ -23,8 +23,8 @@ def check_waveform(audio: ArrayLike, *, sample_rate: float | None = None) -> NDA
         (n_channels, n_samples) float32: the caller's own memory where nothing had to be converted.
 
     Raises:
-        AudioError: Not real floats, not 1-D or 2-D, empty, too many channels, NaN, infinite or absurd samples, or
-            a sample rate out of range.
+        AudioError: Not real floats, not 1-D or 2-D, empty, too many channels, samples that are NaN, infinite
+            or absurd, or a sample rate out of range.
     """
     try:
         array = np.asarray(audio)
