@@ -187,6 +187,10 @@ def test_one_stem_or_a_mix(bundle):
     assert outcome.out == ["a/tiny/song/accompaniment.flac"]
     outcome = duetto("separate", path, "-n", bundle, "-o", "b", "--mix", "vocals=-6dB, accompaniment=0")
     assert outcome.out == ["b/tiny/song/mix.wav"]
+    outcome = duetto(
+        "separate", path, "-n", bundle, "-o", "c", "--vocals-only", "--template", "{track}.{ext}"
+    )
+    assert outcome.out == ["c/song.wav"]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from duetto.errors import ConfigError, DuettoError
 
 if TYPE_CHECKING:
     from duetto.bundle import BundleMetadata
+    from duetto.stem_files import FileOptions
 
 EXAMPLE = Path(__file__).parent / "example" / "song.flac"
 EXTRAS = {"matplotlib": "eval", "scipy": "eval", "threadpoolctl": "eval"} | dict.fromkeys(
@@ -120,7 +121,7 @@ def separate(songs: tuple[Path, ...], example: bool, out: Path, **options: Any) 
         raise click.UsageError("Name at least one song, or try --example.")
     file_options = to_file_options(options)
     separator = Separator(options["model"], mask=options["mask"], griffin_lim_rounds=options["rounds"])
-    _refuse_shared_stems(separator.metadata.name, songs, out, options["template"])
+    _refuse_shared_stems(separator.metadata.name, songs, out, file_options)
     failed = 0
     for song in songs:
         try:
@@ -153,12 +154,12 @@ def _as_file(song: Path) -> AbstractContextManager[Path]:
     return spooled(sys.stdin.buffer) if str(song) == "-" else nullcontext(song)
 
 
-def _refuse_shared_stems(model: str, songs: Sequence[Path], out: Path, template: str) -> None:
+def _refuse_shared_stems(model: str, songs: Sequence[Path], out: Path, options: "FileOptions") -> None:
     from duetto.stem_files import stem_paths
 
     taken: dict[Path, Path] = {}
     for song in songs:
-        paths = stem_paths(model, song, out, template=template, container="")
+        paths = stem_paths(model, song, out, template=options.template, container="", stems=options.written)
         for path in paths.values():
             if path in taken:
                 raise ConfigError(
