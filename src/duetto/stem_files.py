@@ -101,7 +101,7 @@ class SeparatedFile:
         info: the input.
         paths: stem -> file; with `FileOptions.mix` "mix" -> file.
         n_clipped: samples whose value did not fit the output's integers and was saturated.
-        peaks: stem -> largest absolute sample written, full scale being 1.
+        peaks: stem -> largest absolute sample, full scale being 1, before lossy coding.
         null_residual: largest |sum of the stems - mixture| before lossy coding, full scale being 1; 0 where
             whole numbers were written of at least the song's depth and nothing was saturated; None where
             not all stems were written.
