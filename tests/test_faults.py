@@ -213,6 +213,15 @@ def test_a_header_that_claims_a_million_million_samples(tmp_path, separator, mak
     assert names(tmp_path) == ["song"]
 
 
+def test_a_chunk_of_more_bytes_than_a_file_can_have(tmp_path):
+    """Found by the fuzzer: no seek goes so far."""
+    data = bytearray(w64(tmp_path / "song"))
+    data[40 + 16 : 40 + 24] = b"\xff" * 8  # the size of the chunk "fmt "
+    (tmp_path / "song").write_bytes(data)
+    with pytest.raises(AudioError):
+        load_audio(tmp_path / "song")
+
+
 def test_an_mp4_whose_header_lies_has_the_length_that_decodes(tmp_path):
     path = encode(tmp_path / "song.m4a", tone(), "ipod", "aac", "fltp")
     data = bytearray(path.read_bytes())

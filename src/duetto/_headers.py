@@ -49,7 +49,7 @@ def audio_chunk(file: BinaryIO) -> tuple[int, int]:
             return (long_size if magic == b"RF64" else size), length - position
         elif name == b"SSND":  # its first 8 bytes are no audio
             return size - 8, length - position - 8
-        file.seek(position + size + -size % align)
+        file.seek(min(position + size + -size % align, length))  # a damaged size overflows what seek takes
     return 0, 0
 
 
