@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from duetto.errors import ConfigError
-from duetto.train.config import Config, load_config, parse_config, read_config, recipe_names
+from duetto.train.config import Config, VPNNConfig, load_config, parse_config, read_config, recipe_names
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_shipped_recipe_resolves(name: str) -> None:
     config = load_config(name)
-    assert config.name == name
+    assert config.name == name.rpartition("/")[2]
     assert config.summary
     assert parse_config(json.loads(config.model_dump_json())) == config
 
@@ -56,6 +56,29 @@ def test_set_reads_values_as_toml_does_and_bare_words_as_text(override: str, key
     assert type(found) is type(value)
 
 
+def test_a_network_has_the_settings_of_its_kind() -> None:
+    network = parse_config({"network": {"kind": "vpnn", "vectors": "colour"}}).network
+    assert network == VPNNConfig(vectors="colour")
+    for settings in ({"kind": "vpnn", "context": 3}, {"kind": "drnn", "vectors": "colour"}):
+        with pytest.raises(ConfigError, match="unknown key network"):
+            parse_config({"network": settings})
+
+
+def test_one_source_alone_is_not_told_from_another() -> None:
+    alone = {"n_outputs": 1, "joint_mask": "none"}
+    with pytest.raises(ConfigError, match=r"n_outputs=1 needs loss\.discrimination=0"):
+        parse_config({"network": alone})
+    assert parse_config({"network": alone, "loss": {"discrimination": 0}}).network.look_ahead == 1
+
+
+def test_a_run_of_an_earlier_version_is_read_as_it_was_meant() -> None:
+    """A configuration without the settings that came later equals one that has their defaults."""
+    values = Config().model_dump(mode="json")
+    for later in ("kind", "n_outputs"):
+        del values["network"][later]
+    assert parse_config(values) == Config()
+
+
 def test_set_changes_top_level_keys() -> None:
     assert load_config("drnn", ["name=other"]).name == "other"
 
@@ -81,6 +104,8 @@ def test_set_changes_top_level_keys() -> None:
         ("network.context=2", "network.context = 2: Input should be 1, 3 or 5"),
         ("network.recurrent_layers=[4]", "recurrent_layers must lie in 1 to n_layers=3"),
         ("loss.discrimination=1", "loss.discrimination = 1"),
+        ("network.n_outputs=1", 'n_outputs=1 needs joint_mask="none"'),
+        ("network.kind=cnn", "kind should be one of drnn, vpnn"),
         ("stft.n_fft=1023", "n_fft must be even"),
         ("stft.hop_length=600", "hop_length at least 1 and at most half of n_fft"),
         ("run.n_steps=nan", "run.n_steps = nan"),

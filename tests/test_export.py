@@ -20,7 +20,7 @@ from duetto.train.checkpoint import load_weights, save_weights
 from duetto.train.config import Config, parse_config
 from duetto.train.estimator import NetworkEstimator
 from duetto.train.export import export, export_run
-from duetto.train.networks import build_network
+from duetto.train.networks import Network, build_network
 from duetto.train.networks.drnn import DRNN
 
 N_BINS = 65
@@ -33,6 +33,7 @@ def config(**network: Any) -> Config:
             "summary": "a small network",
             "stft": {"n_fft": 128, "hop_length": 64, "window": "hann"},
             "network": {"hidden_size": 24, **network},
+            "loss": {"discrimination": 0.0},
             "data": {"sample_rate": 8000, "description": "nothing", "licence": "none"},
         }
     )
@@ -48,7 +49,7 @@ def write_weights(path: Path, settings: Config, *, seed: int = 0, n_bins: int = 
     return path
 
 
-def network_of(bundle: Bundle, weights: Path, *, half: bool) -> DRNN:
+def network_of(bundle: Bundle, weights: Path, *, half: bool) -> Network:
     network = build_network(parse_config(bundle.metadata.recipe).network, bundle.metadata.stft.n_bins)
     load_weights(weights, network)
     if half:
@@ -57,7 +58,7 @@ def network_of(bundle: Bundle, weights: Path, *, half: bool) -> DRNN:
     return network.eval()
 
 
-def check_parity(bundle: Bundle, network: DRNN, magnitude: NDArray[np.float32]) -> None:
+def check_parity(bundle: Bundle, network: Network, magnitude: NDArray[np.float32]) -> None:
     """Within 1e-4 in every bin whose activations are more than rounding, and on average in every frame."""
     with torch.inference_mode():
         expected = network.masks(torch.from_numpy(magnitude)).numpy()
@@ -80,6 +81,9 @@ def check_parity(bundle: Bundle, network: DRNN, magnitude: NDArray[np.float32]) 
         {"context": 1, "joint_mask": "squared"},
         {"joint_mask": "linear"},
         {"joint_mask": "none", "bias": False},
+        {"joint_mask": "none", "n_outputs": 1},
+        {"kind": "vpnn"},
+        {"kind": "vpnn", "vectors": "colour", "activation": "sigmoid", "brightest": 2.0},
     ],
     ids=str,
 )
@@ -113,7 +117,9 @@ def test_the_papers_network_before_training_passes(tmp_path: Path) -> None:
     assert np.abs(bundle.masks(magnitude) - double).max() < 10 * worst
 
 
-@pytest.mark.parametrize("fault", ["one bias", "one weight", "edge frame", "order of sources"])
+@pytest.mark.parametrize(
+    "fault", ["one bias", "one weight", "edge frame", "order of sources", "forgotten state"]
+)
 def test_a_wrong_graph_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     """Even one that is wrong in one bin, in one weight of thousands or in the last frame alone."""
     trace = room._trace
@@ -122,12 +128,14 @@ def test_a_wrong_graph_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         def __init__(self, network: DRNN) -> None:
             super().__init__()
             self.network, self.n_bins = network, network.n_bins
+            self.look_back, self.state_size = network.look_back, network.state_size
 
-        def masks(self, magnitude: torch.Tensor) -> torch.Tensor:
+        def step(self, magnitude: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             if fault == "edge frame":
                 magnitude = torch.cat([magnitude[..., :-1], 1.01 * magnitude[..., -1:]], dim=-1)
-            masks = self.network.masks(magnitude)
-            return masks.flip(1) if fault == "order of sources" else masks
+            masks, after = self.network.step(magnitude, state)
+            masks = masks.flip(1) if fault == "order of sources" else masks
+            return masks, after if fault != "forgotten state" else 0 * after
 
     def traced(network: DRNN) -> onnx.ModelProto:
         graph = trace(_Faulty(network))  # type: ignore[arg-type]
@@ -158,7 +166,7 @@ def test_metadata_say_what_was_trained(tmp_path: Path) -> None:
     said = dataclasses.asdict(bundle.metadata)
     probe = said.pop("probe")
     assert said == {
-        "format_version": 1,
+        "format_version": 2,
         "name": "small",
         "summary": "a small network",
         "sample_rate": 8000,
@@ -169,6 +177,8 @@ def test_metadata_say_what_was_trained(tmp_path: Path) -> None:
         "sources": ["vocals", "accompaniment"],
         "causal": True,
         "look_ahead": 2,
+        "streams": True,
+        "look_back": 2,
         "n_parameters": sum(p.numel() for p in network_of(bundle, weights, half=True).parameters()),
         "recipe": settings.model_dump(mode="json"),
         "training_data": "nothing",
@@ -206,6 +216,27 @@ def test_half_precision_halves_the_file_and_hardly_moves_the_masks(tmp_path: Pat
     magnitude = probe_input(N_BINS, 50)
     moved = halves.masks(magnitude) - whole.masks(magnitude)
     assert np.sqrt((moved**2).mean()) < 3e-3
+
+
+def test_a_network_without_steps_is_exported_for_whole_sequences(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Whole(torch.nn.Module):
+        def __init__(self, network: DRNN) -> None:
+            super().__init__()
+            self.network, self.n_bins = network, network.n_bins
+
+        def masks(self, magnitude: torch.Tensor) -> torch.Tensor:
+            return self.network.masks(magnitude)
+
+    settings = config()
+    whole = Whole(build_network(settings.network, N_BINS))
+    weights = tmp_path / "weights"
+    save_weights(weights, whole)  # type: ignore[arg-type]
+    monkeypatch.setattr(room, "build_network", lambda *_: whole)
+    bundle = export(settings, weights, tmp_path / "small.onnx")
+    assert not bundle.metadata.streams
+    assert bundle.masks(probe_input(N_BINS, 7)).shape == (1, 2, N_BINS, 7)
 
 
 def test_one_run_exports_the_same_bytes_twice(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def naive_activations(network: DRNN, magnitude: NDArray[np.float32]) -> NDArray[
                 z = weights[prefix + "weight"] @ h + weights.get(prefix + "bias", 0)
             h = before[layer] = np.maximum(z, 0)
         columns.append(weights["output.weight"] @ h + weights.get("output.bias", 0))
-    return np.stack(columns, axis=1).reshape(2, -1, n_frames)
+    return np.stack(columns, axis=1).reshape(config.n_outputs, -1, n_frames)
 
 
 def check_against_loops(network: DRNN, magnitude: NDArray[np.float32]) -> None:
@@ -82,6 +82,24 @@ def test_every_mask_layer_equals_the_equations(rng: np.random.Generator, joint_m
     network = build(joint_mask=joint_mask, bias=bias)
     assert any("bias" in name for name, _ in network.named_parameters()) == bias
     check_against_loops(network, magnitudes(rng))
+
+
+def test_a_network_of_the_vocals_alone_leaves_the_rest_of_the_mixture(rng: np.random.Generator) -> None:
+    network = build(n_outputs=1, joint_mask="none")
+    magnitude = magnitudes(rng)
+    magnitude[..., 2] = 0
+    expected = np.stack([naive_activations(network, one)[:1] for one in magnitude])
+    with torch.inference_mode():
+        estimates = network(torch.from_numpy(magnitude)).numpy()
+        masks = network.masks(torch.from_numpy(magnitude)).numpy()
+    assert estimates == pytest.approx(expected, abs=1e-5)
+    loud = magnitude > 0.01
+    share = np.minimum(np.abs(expected[:, 0]) / np.maximum(magnitude, 1e-9), 1)
+    assert masks[:, 0][loud] == pytest.approx(share[loud], abs=1e-3)
+    assert 0.1 < (share[loud] < 1).mean() < 0.9
+    assert np.isfinite(masks).all()
+    assert masks.min() >= 0
+    assert masks.sum(1) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("n_frames", [1, 2])

@@ -1,4 +1,4 @@
-"""The commands of those who train networks: train, evaluate and export."""
+"""The commands of those who train networks: train, evaluate, export and reproduce."""
 
 import logging
 import os
@@ -90,17 +90,19 @@ def evaluate(dataset: str, data: Path, model: str, split: str, out: Path | None,
 
     DATASET is mir1k, ikala, musdb, dsd100 or pairs. Prints a table of GNSDR, GSIR, GSAR and SI-SDR in
     decibels, the higher the better, and writes the scores of every track as JSON.
+
+    MODEL may also be oracle-ratio, oracle-wiener, oracle-binary or oracle-phase: masks made from the true
+    parts, the best of their kind.
     """
     from duetto.datasets import load_tracks
-    from duetto.evaluation import evaluate as score
-    from duetto.separator import Separator
+    from duetto.evaluation import evaluate_tracks, find_contender
 
-    separator = Separator(model)
+    name, separate = find_contender(model)
     tracks = load_tracks(dataset, data, split=split)
-    folder = out or Path("scores") / f"{separator.metadata.name}-{dataset}-{split}"
+    folder = out or Path("scores") / f"{name}-{dataset}-{split}"
     with progress_bar(f"{dataset} {split}") as bar:
-        report = score(separator, tracks, jobs=jobs, progress=bar)
-    report.save(folder, about={"model": separator.metadata.name, "dataset": dataset, "split": split})
+        report = evaluate_tracks(separate, tracks, jobs=jobs, progress=bar)
+    report.save(folder, about={"model": name, "dataset": dataset, "split": split})
     click.echo(report.summary())
     complain(f"the scores of every track are in {folder}")
 
@@ -128,6 +130,41 @@ def export(run: Path, out: Path | None, float32: bool, metrics: Path | None) -> 
     from duetto.train.export import export_run
 
     print_path(export_run(run, out, half=not float32, metrics=metrics).path)
+
+
+@click.command()
+@click.argument("paper")
+@DATA_OPTION
+@click.option("-o", "--out", type=PATH, help="Folder of runs and table.  [default: runs/PAPER]")
+@click.option(
+    "--row", "rows", multiple=True, metavar="ROW", help="Work on this row alone; may be given again."
+)
+@click.option("--dataset", help="Another dataset than the paper's, where the table is prepared for it.")
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Tracks scored at a time.  [default: one per core]",
+)
+def reproduce(
+    paper: str, data: Path, out: Path | None, rows: tuple[str, ...], dataset: str | None, jobs: int | None
+) -> None:
+    """Make a paper's table again, its figures beside ours.
+
+    PAPER is huang2014 or fan2017, or a .toml file. Trains every row that has no finished run, scores it, and
+    writes TABLE.md, TABLE.json and pictures. Stopped at any moment, the same command goes on.
+    """
+    from duetto.reproduce.laboratory import reproduce as run
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    folder = out or Path("runs") / (Path(paper).stem + (f"-{dataset}" if dataset else ""))
+    table, failed = run(paper, data, folder, rows=rows, dataset=dataset, jobs=jobs, watch=progress_bar)
+    print_path(table)
+    for row, reason in failed.items():
+        complain(f"{row}: {reason}")
+    if failed:
+        sys.exit(1)
 
 
 def _note(values: dict[str, float]) -> str:

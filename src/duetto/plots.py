@@ -1,7 +1,7 @@
-"""Pictures of songs (matplotlib)."""
+"""Pictures of songs, of scores and of training (matplotlib)."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -15,6 +15,7 @@ from duetto.stft import STFT
 
 DYNAMIC_RANGE_DB = 80.0
 QUIETEST_TOP_DB = -30.0  # silence is drawn black, not as bright as its own maximum
+Curve = tuple[Sequence[float], Sequence[float]]
 N_COLUMNS = 2000  # more than a picture has pixels; a long song is thinned to so many frames
 
 
@@ -44,10 +45,7 @@ def plot_spectrograms(
         OSError: the file cannot be written; none is left.
     """
     path = Path(path)
-    kinds = Figure().canvas.get_supported_filetypes()
-    kind = path.suffix.removeprefix(".").lower()
-    if kind not in kinds:
-        raise ConfigError(f"{path} does not end like a picture; allowed: .{', .'.join(sorted(kinds))}")
+    kind = _kind(path)
     pictures = {title: _decibels(waveform, sample_rate) for title, waveform in waveforms.items()}
     top = max(QUIETEST_TOP_DB, *(picture.max() for picture in pictures.values()))
     seconds = next(iter(waveforms.values())).shape[-1] / sample_rate
@@ -69,6 +67,87 @@ def plot_spectrograms(
     figure.colorbar(image, ax=list(axes), label="dB, a sine of full scale is 0", aspect=40)
     _save(figure, path, kind)
     return path
+
+
+def plot_spread(
+    scores: Mapping[str, Mapping[str, Sequence[float]]], path: str | os.PathLike[str], *, label: str
+) -> Path:
+    """Draw how scores spread: a line for each system, on it a strip of points for each group of tracks.
+
+    Args:
+        scores: system -> group, such as a singer -> scores of its tracks. All systems have the same groups.
+        path: of the picture, as for `plot_spectrograms`.
+        label: what the scores are.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: an extension that is of no picture.
+        OSError: the file cannot be written; none is left.
+    """
+    path = Path(path)
+    kind = _kind(path)
+    groups = list(next(iter(scores.values())))
+    figure = Figure(figsize=(11, 1.5 + 0.55 * len(scores)), layout="constrained")
+    axis = figure.subplots()
+    for place, group in enumerate(groups):
+        colour, offset = f"C{place % 10}", 0.7 * ((place + 0.5) / len(groups) - 0.5)
+        for line, by_group in enumerate(scores.values()):
+            values = by_group[group]
+            axis.scatter(values, [line + offset] * len(values), s=5, alpha=0.35, color=colour, linewidths=0)
+            name = group if line == 0 else None
+            axis.plot(np.median(values), line + offset, "|", ms=9, mew=2.5, color=colour, label=name)
+    axis.set(yticks=range(len(scores)), yticklabels=list(scores), xlabel=f"{label}; bars are medians")
+    axis.set_ylim(len(scores) - 0.5, -0.5)
+    axis.grid(axis="x", alpha=0.3)
+    if len(groups) > 1:
+        figure.legend(loc="outside right upper")
+    _save(figure, path, kind)
+    return path
+
+
+def plot_learning_curves(runs: Mapping[str, tuple[Curve, Curve]], path: str | os.PathLike[str]) -> Path:
+    """Draw the loss and the dev score of training runs over their steps.
+
+    Args:
+        runs: name -> (steps, loss), (steps, dev GNSDR in dB). Losses are smoothed: each point is the mean of
+            a thirtieth of the run.
+        path: of the picture, as for `plot_spectrograms`.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: an extension that is of no picture.
+        OSError: the file cannot be written; none is left.
+    """
+    path = Path(path)
+    kind = _kind(path)
+    figure = Figure(figsize=(11, 4 + 0.2 * len(runs)), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for place, (name, (losses, scores)) in enumerate(runs.items()):
+        style = {"color": f"C{place % 10}", "ls": ("-", "--", ":")[place // 10 % 3]}
+        left.plot(*(_thinned(values) for values in losses), **style)
+        right.plot(*scores, ".", label=name, **style)
+    left.set(title="loss", xlabel="step", yscale="log")
+    right.set(title="dev GNSDR of the vocals, dB", xlabel="step")
+    figure.legend(loc="outside lower center", ncols=3)
+    _save(figure, path, kind)
+    return path
+
+
+def _thinned(values: Sequence[float]) -> NDArray[np.float64]:
+    """Means of at most 30 parts."""
+    return np.array([part.mean() for part in np.array_split(np.asarray(values, float), min(30, len(values)))])
+
+
+def _kind(path: Path) -> str:
+    kinds = Figure().canvas.get_supported_filetypes()
+    kind = path.suffix.removeprefix(".").lower()
+    if kind not in kinds:
+        raise ConfigError(f"{path} does not end like a picture; allowed: .{', .'.join(sorted(kinds))}")
+    return kind
 
 
 def _decibels(waveform: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from duetto.datasets import Track, load_tracks
-from duetto.errors import ConfigError, DatasetError
+from duetto.errors import ConfigError
 from duetto.stft import STFT
 from duetto.train.config import Config, DataConfig
 from duetto.train.mixing import RandomMixer, Sources, fixed_excerpts
+from duetto.train.resampling import at_sample_rate
 
 Batches = list[tuple[Tensor, float]]
 """Sources (batch_size, 2, n_samples), each with its share of the step's loss."""
@@ -21,25 +22,29 @@ def load_data(config: DataConfig, root: Path) -> tuple[list[Sources], list[Track
     """What trains, in memory, and the tracks that are scored: dev and held-out songs.
 
     Raises:
-        ConfigError: a held-out song that does not exist.
-        DatasetError: an incomplete dataset, or another sample rate.
+        ConfigError: a held-out song that does not exist, or nothing left to train on or to score.
+        DatasetError: an incomplete dataset, or one with a lower sample rate.
     """
     tracks = load_tracks(config.dataset, root, split=config.train)
     held_out = set(config.held_out_songs)
-    if unknown := sorted(held_out - {track.song for track in tracks}):
+    songs = sorted({track.song for track in tracks})
+    if unknown := sorted(held_out - set(songs)):
         raise ConfigError(f"data.held_out_songs: {unknown[0]!r} is no song of the split {config.train!r}")
-    dev = load_tracks(config.dataset, root, split=config.dev)
+    held_out |= set(songs[len(songs) - config.n_held_out_songs :])
+    dev = load_tracks(config.dataset, root, split=config.dev) if config.dev else []
     dev += [track for track in tracks if track.song in held_out]
-    return [_load(track, config.sample_rate) for track in tracks if track.song not in held_out], dev
-
-
-def _load(track: Track, sample_rate: int) -> Sources:
-    audio = track.load()
-    if audio.sample_rate != sample_rate:
-        raise DatasetError(
-            f"{track.name}: {audio.sample_rate} Hz, the recipe trains at {sample_rate} Hz; "
-            "set data.sample_rate or resample the dataset"
+    trained = [track for track in tracks if track.song not in held_out]
+    if not (trained and dev):
+        raise ConfigError(
+            f"data: {len(trained)} tracks to train on and {len(dev)} to score; set data.dev, "
+            "data.held_out_songs or data.n_held_out_songs so that there are some of both"
         )
+    dev = [at_sample_rate(track, config.sample_rate) for track in dev]
+    return [_load(at_sample_rate(track, config.sample_rate)) for track in trained], dev
+
+
+def _load(track: Track) -> Sources:
+    audio = track.load()
     vocals, accompaniment = (
         np.ascontiguousarray(audio.sources[name].mean(axis=0)) for name in ("vocals", "accompaniment")
     )

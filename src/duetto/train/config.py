@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from duetto.errors import ConfigError
 from duetto.stft import STFT
@@ -50,6 +50,8 @@ class DRNNConfig(_Table):
     n_layers: Positive = 3
     hidden_size: Positive = 1000
     recurrent_layers: tuple[Positive, ...] = (2,)
+    n_outputs: Literal[1, 2] = 2
+    """1 estimates the vocals alone; the accompaniment is what is left of the mixture."""
     joint_mask: Literal["absolute", "squared", "linear", "none"] = "absolute"
     bias: bool = True
 
@@ -57,7 +59,49 @@ class DRNNConfig(_Table):
     def _layers_exist(self) -> "DRNNConfig":
         if any(layer > self.n_layers for layer in self.recurrent_layers):
             raise ValueError(f"recurrent_layers must lie in 1 to n_layers={self.n_layers}")
+        if self.n_outputs == 1 and self.joint_mask != "none":
+            raise ValueError('n_outputs=1 needs joint_mask="none": one source shares with no other')
         return self
+
+    @property
+    def look_ahead(self) -> int:
+        """Later frames that a mask depends on."""
+        return self.context // 2
+
+
+class VPNNConfig(_Table):
+    """The vector product network of Fan et al. 2017: three numbers in every unit and weight."""
+
+    kind: Literal["vpnn"] = "vpnn"
+    vectors: Literal["window", "colour"] = "window"
+    """What makes a bin a vector: its magnitude in three frames (WVPNN), or a spectral colour (CVPNN)."""
+    n_layers: Positive = 3
+    hidden_size: Positive = 512
+    activation: Literal["sigmoid", "tanh", "relu"] = "relu"
+    brightest: Annotated[float, Field(gt=0)] = 326.0
+    """The magnitude that has the brightest colour, by default that of a sine of full scale."""
+
+    @property
+    def look_ahead(self) -> int:
+        """Later frames that a mask depends on."""
+        return 1 if self.vectors == "window" else 0
+
+
+NETWORKS: dict[str, type[BaseModel]] = {"drnn": DRNNConfig, "vpnn": VPNNConfig}
+
+
+def _kind(network: Any) -> str:
+    return str(network.get("kind", "drnn") if isinstance(network, dict) else network.kind)
+
+
+NetworkConfig = Annotated[
+    Annotated[DRNNConfig, Tag("drnn")] | Annotated[VPNNConfig, Tag("vpnn")],
+    Discriminator(
+        _kind,
+        custom_error_type="kind",
+        custom_error_message=f"kind should be one of {', '.join(NETWORKS)}",
+    ),
+]
 
 
 class LossConfig(_Table):
@@ -130,9 +174,12 @@ class DataConfig(_Table):
     dataset: str = "mir1k"
     train: str = "train"
     dev: str = "dev"
+    """Tracks that are scored in training; "" for a dataset without such a split."""
     sample_rate: Positive = 16000
     held_out_songs: tuple[str, ...] = ()
     """Songs of the training split that are kept out of training and scored beside the dev split."""
+    n_held_out_songs: Annotated[int, Field(ge=0)] = 0
+    """So many songs of the training split, the last by name, likewise."""
     description: str = "not described"
     """What the bundle says that it was trained on."""
     licence: str = "not stated"
@@ -146,19 +193,23 @@ class Config(_Table):
     summary: str = "a network trained with Duetto"
     data: DataConfig = DataConfig()
     stft: STFTConfig = STFTConfig()
-    network: DRNNConfig = DRNNConfig()
+    network: NetworkConfig = DRNNConfig()
     loss: LossConfig = LossConfig()
     mixing: MixingConfig = MixingConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     run: RunConfig = RunConfig()
 
+    @model_validator(mode="after")
+    def _discriminates_between_two(self) -> "Config":
+        if getattr(self.network, "n_outputs", 2) == 1 and self.loss.discrimination:
+            raise ValueError("network.n_outputs=1 needs loss.discrimination=0: there is no other estimate")
+        return self
+
 
 def recipe_names() -> list[str]:
-    """The recipes that ship, such as "drnn"."""
-    root = resources.files("duetto") / "recipes"
-    return sorted(
-        entry.name.removesuffix(".toml") for entry in root.iterdir() if entry.name.endswith(".toml")
-    )
+    """The recipes that ship, such as "drnn" and "huang2014/dnn"."""
+    root = Path(str(resources.files("duetto"))) / "recipes"
+    return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.glob("**/*.toml"))
 
 
 def load_config(recipe: str, overrides: Sequence[str] = ()) -> Config:
@@ -200,8 +251,9 @@ def parse_config(values: dict[str, Any]) -> Config:
         return Config.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{key} = {first['input']!r}: {first['msg']}") from error
+        key = ".".join(str(part) for part in first["loc"] if part not in NETWORKS)
+        value = f"{key} = {first['input']!r}: " if key else ""
+        raise ConfigError(f"{value}{first['msg']}") from error
 
 
 def read_config(path: Path) -> Config:
@@ -241,6 +293,12 @@ def _refuse_unknown(values: dict[str, Any], table: type[BaseModel], prefix: str)
                 f"unknown key {prefix}{key}: did you mean {prefix}{near}? "
                 f"Valid here: {', '.join(table.model_fields)}"
             )
-        inner = table.model_fields[key].annotation
-        if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, BaseModel):
+        if isinstance(value, dict) and (inner := _table_of(table.model_fields[key].annotation, value)):
             _refuse_unknown(value, inner, f"{prefix}{key}.")
+
+
+def _table_of(annotation: Any, value: dict[str, Any]) -> type[BaseModel] | None:
+    """The table that a setting is, if it is one; the network's depends on its kind."""
+    if isinstance(annotation, type):
+        return annotation if issubclass(annotation, BaseModel) else None
+    return NETWORKS.get(_kind(value)) if annotation == Config.model_fields["network"].annotation else None

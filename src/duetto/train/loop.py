@@ -224,7 +224,8 @@ class _Run:
         batch = self.fabric.to_device(batch)
         targets = magnitude(self.stft, batch)
         mixture = magnitude(self.stft, batch.sum(1))
-        return discriminative_loss(self.config.loss, targets, self.network(mixture))
+        estimates = self.network(mixture)
+        return discriminative_loss(self.config.loss, targets[:, : estimates.shape[1]], estimates)
 
     def _score(self) -> dict[str, float]:
         """Score the dev tracks in one process; every process learns of it."""

@@ -1,11 +1,32 @@
 """The networks, one per file, none knowing of another."""
 
-from duetto.train.config import DRNNConfig
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from duetto.train.config import DRNNConfig, VPNNConfig
 from duetto.train.networks.drnn import DRNN
+from duetto.train.networks.vpnn import VPNN
 
-Network = DRNN
+Network = DRNN | VPNN
 
 
-def build_network(config: DRNNConfig, n_bins: int) -> Network:
+@runtime_checkable
+class Streaming(Protocol):
+    """A network that can also take a sequence piece by piece."""
+
+    @property
+    def look_back(self) -> int:
+        """Frames before a piece that it sees again."""
+
+    @property
+    def state_size(self) -> int:
+        """Numbers that it carries from piece to piece."""
+
+    def step(self, magnitude: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """The masks of a piece with its neighbours and the state after them; see `duetto.bundle`."""
+
+
+def build_network(config: DRNNConfig | VPNNConfig, n_bins: int) -> Network:
     """The network that a recipe's `[network]` table describes, with fresh weights."""
-    return DRNN(config, n_bins)
+    return VPNN(config, n_bins) if isinstance(config, VPNNConfig) else DRNN(config, n_bins)

@@ -1,0 +1,1 @@
+"""The papers' tables, made again: recipes -> runs -> scores -> their figures beside ours."""

@@ -1,0 +1,34 @@
+"""Tracks brought to the sample rate that a network learns at."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from scipy.signal import resample_poly
+
+from duetto.datasets import Track, TrackAudio
+from duetto.errors import DatasetError
+
+
+def at_sample_rate(track: Track, sample_rate: int) -> Track:
+    """The track as if it had been recorded at `sample_rate` hertz, once it is loaded.
+
+    Loading raises DatasetError if the track has a lower rate: a network would learn from an empty band.
+    """
+    return replace(track, load=partial(_load, track.load, track.name, sample_rate))
+
+
+def _load(load: Callable[[], TrackAudio], name: str, sample_rate: int) -> TrackAudio:
+    audio = load()
+    if audio.sample_rate == sample_rate:
+        return audio
+    if audio.sample_rate < sample_rate:
+        raise DatasetError(
+            f"{name}: {audio.sample_rate} Hz, the recipe trains at {sample_rate} Hz; set data.sample_rate"
+        )
+    sources = {
+        source: np.asarray(resample_poly(waveform, sample_rate, audio.sample_rate, axis=-1), np.float32)
+        for source, waveform in audio.sources.items()
+    }
+    return TrackAudio(sources, sample_rate)
