@@ -145,6 +145,17 @@ def test_floats_are_exact_even_beyond_full_scale(tmp_path, rng, container, subty
     assert (info.bits, info.lossy, info.container, info.subtype) == (None, False, container, subtype)
 
 
+@pytest.mark.parametrize("container", ["WAV", "RF64", "W64", "AIFF"])
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+@pytest.mark.parametrize("n_samples", [1, 2, 3, 6, 7])
+def test_very_short_floats_keep_their_length(tmp_path, container, subtype, n_samples):
+    """In AIFF libsndfile counts the rest of a longer header, with its PEAK chunk, as samples."""
+    block = np.arange(1, 1 + n_samples, dtype=np.float64)[np.newaxis]
+    path = write(tmp_path / "song", block, container, subtype)
+    np.testing.assert_array_equal(read(path)[0], block)
+    assert soundfile.info(path).frames == n_samples
+
+
 @pytest.mark.parametrize(
     ("extension", "sample_rate"), [(".ogg", 44_100), (".opus", 48_000), (".mp3", 44_100)]
 )
