@@ -79,7 +79,7 @@ def test_a_limit_of_the_system_in_the_middle(tmp_path, container):
     outcome = duetto_apart(*arguments, before=limit)
     assert (outcome.code, len(outcome.err)) == (1, 1)
     assert "cannot be written: File too large" in outcome.err[0]
-    assert not (tmp_path / "out").exists()
+    assert not [*(tmp_path / "out").rglob(f"*.{container}"), *(tmp_path / "out").rglob("*.part")]
 
 
 def test_a_disk_that_is_full_when_the_tags_are_written(tmp_path, separator, monkeypatch):
