@@ -100,6 +100,10 @@ def test_one_stem_alone_is_the_stem_of_both(tmp_path, separator, stem, subtype):
     assert alone.paths[stem].read_bytes() == both.paths[stem].read_bytes()
     assert alone.peaks == {stem: both.peaks[stem]}
     assert alone.null_residual is None
+    options = FileOptions(stems=(stem,), template="{track}.{ext}")  # one stem needs no {stem}
+    assert separator.separate_file(path, tmp_path / "plain", options).paths == {
+        stem: tmp_path / "plain/song.wav"
+    }
 
 
 @settings(QUICK, max_examples=25)
