@@ -214,7 +214,7 @@ def _records(
 
 def _refuse_shared_stems(model: str, songs: Iterable[Song], options: FileOptions) -> None:
     """Before anything is separated."""
-    stems = ("mix",) if options.mix else options.stems
+    stems = options.written
     taken: dict[int, Song] = {}
     for song in songs:
         template = song.fill(options.template)
