@@ -318,8 +318,7 @@ def test_a_segment_comes_in_late_where_the_network_looks_back_only():
         metadata = replace(METADATA, causal=False)
 
     late, even = (
-        separator._rise(separator._analysis(16000), 32_000)
-        for separator in (Separator(TinyEstimator()), Separator(Noncausal()))
+        separator._segmented(16000).rise for separator in (Separator(TinyEstimator()), Separator(Noncausal()))
     )
     np.testing.assert_allclose(even, (np.arange(32_000) + 0.5) / 32_000, atol=1e-6)
     n_fft = METADATA.n_fft
