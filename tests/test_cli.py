@@ -11,8 +11,9 @@ import soundfile
 
 from command_line import duetto, duetto_apart
 from duetto import _terminal
+from duetto._separating import EXAMPLE
 from duetto.bundle import DEFAULT_MODEL
-from duetto.cli import EXAMPLE, cli
+from duetto.cli import cli
 from duetto.estimators import list_models
 from duetto.stem_files import TEMPLATE
 from duetto.train.checkpoint import Progress

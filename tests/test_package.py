@@ -36,6 +36,7 @@ PUBLIC = [
     "load_tracks",
     "save_audio",
     "separate",
+    "separate_files",
     "si_sdr",
 ]
 

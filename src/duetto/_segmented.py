@@ -29,6 +29,7 @@ class Segmented:
     segment_seconds: float
     overlap_seconds: float
     griffin_lim_rounds: int
+    n_threads: int
 
     @property
     def overlap(self) -> int:
@@ -61,16 +62,16 @@ class Segmented:
         return np.clip((places - start) / length, 0, 1)
 
     def vocals(
-        self, blocks: Iterable[Waveform], *, n_threads: int, n_ahead: int | None = None
+        self, blocks: Iterable[Waveform], *, n_ahead: int | None = None
     ) -> Generator[Waveform, None, None]:
         """Blocks (n_channels, any length) of the mixture to blocks of the vocals, as many samples in all.
 
         Close it (`contextlib.closing`), so that its threads end with it whatever happens. `n_ahead` is how
         many segments are taken before they are due, by default one per thread.
         """
-        n_ahead = n_threads if n_ahead is None else n_ahead
+        n_ahead = self.n_threads if n_ahead is None else n_ahead
         segments = cut(blocks, length=self.length, stride=self.stride)
-        threads = ThreadPoolExecutor(n_threads)
+        threads = ThreadPoolExecutor(self.n_threads)
         try:
             yield from cross_fade(map_ahead(threads, self._separate, segments, n_ahead=n_ahead), self.rise)
         finally:

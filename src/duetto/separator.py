@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
@@ -41,6 +41,8 @@ class Separator:
         segment_seconds: length of the pieces that the network sees, by default what it likes best; the
             memory needed grows with it.
         overlap_seconds: neighbouring pieces share so much, in which a network warms up.
+        n_threads: pieces in work at a time, by default as many as there are cores, but 4 at most; the
+            stems do not depend on it.
 
     Attributes:
         metadata: what the network says of itself.
@@ -64,6 +66,7 @@ class Separator:
         griffin_lim_rounds: int = 0,
         segment_seconds: float | None = None,
         overlap_seconds: float = 2.0,
+        n_threads: int | None = None,
     ) -> None:
         if mask not in ("ratio", "binary"):
             raise ConfigError(f"mask={mask!r}: choose 'ratio' or 'binary'")
@@ -80,11 +83,14 @@ class Separator:
                 f"segment_seconds={segment_seconds}, overlap_seconds={overlap_seconds}: the overlap must be "
                 "positive and at most half a segment"
             )
+        if n_threads is not None and n_threads < 1:
+            raise ConfigError(f"n_threads={n_threads}: choose 1 or more, or leave it out")
         self.model = model
         self.mask = mask
         self.griffin_lim_rounds = griffin_lim_rounds
         self.segment_seconds = segment_seconds
         self.overlap_seconds = overlap_seconds
+        self.n_threads = n_threads
 
     def separate(
         self, audio: ArrayLike, sample_rate: int, *, progress: Progress | None = None
@@ -122,7 +128,7 @@ class Separator:
         starts = range(0, waveform.shape[-1], _BLOCK_SECONDS * sample_rate)
         blocks = (waveform[:, start : start + starts.step] for start in starts)
         vocals, done = np.empty_like(waveform), 0
-        with closing(self._vocals(blocks, sample_rate)) as pieces:
+        with closing(self._segmented(sample_rate).vocals(blocks)) as pieces:
             for piece in pieces:
                 vocals[:, done : done + piece.shape[-1]] = piece
                 done += piece.shape[-1]
@@ -165,8 +171,7 @@ class Separator:
             (analysis,) = self._analyses(sample_rate)
             pieces = live_vocals(cast(StepEstimator, self._stages[0]), analysis, checked)
         else:
-            # none ahead: the next segment may be long in coming
-            pieces = self._segmented(sample_rate).vocals(checked, n_threads=1, n_ahead=0)
+            pieces = self._segmented(sample_rate).vocals(checked, n_ahead=0)  # the next may be long in coming
         with closing(pieces):
             for vocals in pieces:
                 yield {"vocals": vocals, "accompaniment": mixture.take(vocals.shape[-1]) - vocals}
@@ -208,7 +213,7 @@ class Separator:
                 mixture, done = Fifo(), 0
                 read = reader.blocks(_BLOCK_SECONDS * info.sample_rate, stems.start, stems.stop)
                 floats = (to_float(block, info.bits) for block in map(mixture.put, read))
-                with closing(self._vocals(floats, info.sample_rate)) as pieces:
+                with closing(self._segmented(info.sample_rate).vocals(floats)) as pieces:
                     for vocals in pieces:
                         stems.write(mixture.take(vocals.shape[-1]), vocals)
                         done += vocals.shape[-1]
@@ -252,10 +257,8 @@ class Separator:
             segment_seconds=self.segment_seconds,
             overlap_seconds=self.overlap_seconds,
             griffin_lim_rounds=self.griffin_lim_rounds,
+            n_threads=self.n_threads or _N_THREADS,
         )
-
-    def _vocals(self, blocks: Iterable[Waveform], sample_rate: int) -> Generator[Waveform, None, None]:
-        return self._segmented(sample_rate).vocals(blocks, n_threads=_N_THREADS)
 
 
 def _checked(blocks: Iterable[ArrayLike]) -> Iterator[Waveform]:
