@@ -159,6 +159,13 @@ def separate_files(
         ConfigError: songs that would have the same stems, a list, template or output folder that cannot be
             used, an option out of range, an extra that is not installed.
         ModelError: no such bundle.
+
+    Example:
+        >>> import duetto
+        >>> duetto.separate_files(["song.flac"], "stems").n_done
+        1
+        >>> duetto.separate_files(["song.flac"], "stems").n_skipped
+        1
     """
     batch = Batch(songs, out, options, separator=separator or Separator(), force=force)
     return batch.run(jobs=jobs, ray=ray, on_done=on_done, progress=progress)
