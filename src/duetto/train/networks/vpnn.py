@@ -72,6 +72,16 @@ class VPNN(nn.Module):
         direction = COLOUR_DIRECTION if config.vectors == "colour" else MIDDLE_DIRECTION
         self.register_buffer("direction", torch.tensor(direction), persistent=False)
 
+    @property
+    def look_back(self) -> int:
+        """Frames before its own that a mask depends on; as many after it."""
+        return self.config.look_ahead
+
+    @property
+    def state_size(self) -> int:
+        """Nothing but its neighbours matters to a frame."""
+        return 0
+
     def activations(self, magnitude: Tensor) -> Tensor:
         """Magnitude (batch_size, n_bins, n_frames) to what is read, (batch_size, 2, n_bins, n_frames)."""
         if self.config.vectors == "colour":
@@ -91,6 +101,11 @@ class VPNN(nn.Module):
     def masks(self, magnitude: Tensor) -> Tensor:
         """Magnitude (batch_size, n_bins, n_frames) to masks in [0, 1], (batch_size, 2, n_bins, n_frames)."""
         return ratio_masks(self.activations(magnitude))
+
+    def step(self, magnitude: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Masks of the frames that have all their neighbours in the piece, and the state as it was."""
+        n_side = self.look_back
+        return self.masks(magnitude)[..., n_side : magnitude.shape[-1] - n_side], state
 
 
 MIDDLE_DIRECTION = (0.0, 1.0, 0.0)
