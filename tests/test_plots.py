@@ -6,7 +6,7 @@ from matplotlib.image import imread
 
 from duetto.audio import load_audio
 from duetto.errors import ConfigError
-from duetto.plots import plot_spectrograms
+from duetto.plots import plot_learning_curves, plot_spectrograms, plot_spread
 from duetto.separator import Separator
 from tiny import TinyEstimator
 
@@ -94,3 +94,37 @@ def test_the_song_is_drawn_above_its_stems(tmp_path: Path) -> None:
     assert svg.count("<image") == 4  # three spectrograms and the colour bar
     for title in ("mixture", "vocals", "accompaniment", "seconds", "kHz"):
         assert f"<!-- {title} -->" in svg
+
+
+def test_a_spread_shows_every_track_and_the_median_of_its_singer(tmp_path: Path) -> None:
+    scores = {
+        "a DNN": {"amy": [1.0, 2.0, 9.0], "Ani": [3.0, 4.0]},
+        "an RNN": {"amy": [2.0, 3.0, 4.0], "Ani": [float("-inf"), 4.0]},
+    }
+    svg = plot_spread(scores, tmp_path / "spread.svg", label="NSDR, dB").read_text()
+    for text in ("a DNN", "an RNN", "amy", "Ani", "NSDR, dB; bars are medians"):
+        assert f"<!-- {text} -->" in svg
+    assert svg.count('id="PathCollection') == 4  # a strip for each system and singer
+
+
+def test_learning_curves_name_their_runs_and_keep_their_values(tmp_path: Path) -> None:
+    steps = list(range(1, 401))
+    runs = {
+        name: (
+            (steps, [1000 / step + place for step in steps]),
+            ([100, 200, 300, 400], [1.0, 2.0, 3.0, place]),
+        )
+        for place, name in enumerate(("a DNN", "an RNN"))
+    }
+    svg = plot_learning_curves(runs, tmp_path / "learning.svg").read_text()
+    for text in ("a DNN", "an RNN", "loss", "step"):
+        assert f"<!-- {text} -->" in svg
+    assert "GNSDR" in svg
+
+
+def test_pictures_of_scores_are_refused_like_those_of_songs(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not end like a picture"):
+        plot_spread({"a": {"b": [1.0]}}, tmp_path / "a.txt", label="dB")
+    with pytest.raises(ConfigError, match="does not end like a picture"):
+        plot_learning_curves({}, tmp_path / "a.txt")
+    assert not list(tmp_path.iterdir())

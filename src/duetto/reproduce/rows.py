@@ -132,9 +132,7 @@ def train_row(lab: Laboratory, row: Row) -> None:
 
             train(config, lab.data, folder, resume=True, on_step=show)
     elif read_config(folder / CONFIG) != config:
-        raise ConfigError(
-            f"{folder} is a run with another configuration; move it away or choose another --out"
-        )
+        raise ConfigError(f"{folder} is a run with another configuration; move it or choose another --out")
     if not (_is_scored(lab, row) and bundle(folder).exists()):
         export_run(folder, bundle(folder))
 
