@@ -1,7 +1,6 @@
 import json
 from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from duetto import bundle as room
-from duetto.bundle import METADATA_KEY, Bundle, BundleMetadata, find_bundle, list_bundles, probe_input
+from duetto.bundle import METADATA_KEY, Bundle, BundleMetadata, list_bundles, probe_input
 from duetto.errors import ModelError
 from tiny import METADATA, write_bundle
 
@@ -211,19 +210,5 @@ def shipped(tmp_path, tiny, monkeypatch):
     return folder
 
 
-def test_models_that_ship_are_listed_and_found_by_name(shipped):
+def test_models_that_ship_are_listed(shipped):
     assert list(list_bundles().items()) == [(name, shipped / f"{name}.onnx") for name in ("alpha", "beta")]
-    assert find_bundle("beta") == shipped / "beta.onnx"
-
-
-def test_models_are_found_by_path(shipped, tiny):
-    assert find_bundle(tiny) == tiny
-    assert find_bundle(str(tiny)) == tiny
-    assert find_bundle("missing.onnx") == Path("missing.onnx")  # Bundle says that it is missing
-
-
-def test_an_unknown_name_gets_the_nearest_and_the_list(shipped):
-    with pytest.raises(ModelError, match=r"no model 'alfa': did you mean 'alpha'\? Give one of alpha, beta"):
-        find_bundle("alfa")
-    with pytest.raises(ModelError, match="no model 'zzz': Give one of alpha, beta or"):
-        find_bundle("zzz")

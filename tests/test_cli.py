@@ -10,14 +10,15 @@ import pytest
 import soundfile
 
 from command_line import duetto, duetto_apart
-from duetto import _terminal, list_bundles
+from duetto import _terminal
 from duetto.bundle import DEFAULT_MODEL
 from duetto.cli import EXAMPLE, cli
+from duetto.estimators import list_models
 from duetto.stem_files import TEMPLATE
 from duetto.train.checkpoint import Progress
 from tiny import write_bundle
 
-COMMANDS = ["separate", "train", "evaluate", "export", "models", "plot"]
+COMMANDS = ["separate", "check", "train", "evaluate", "export", "models", "plot"]
 RATE = 16000
 
 
@@ -87,6 +88,10 @@ def test_the_example_is_separated_where_one_stands(bundle: Path) -> None:
         ([], "wav", "PCM_24"),
         (["--flac"], "flac", "PCM_24"),
         (["--mp3"], "mp3", "MPEG_LAYER_III"),
+        (["--mp3", "--bitrate", "96"], "mp3", "MPEG_LAYER_III"),
+        (["--ogg", "--quality", "3"], "ogg", "VORBIS"),
+        (["--opus"], "opus", "OPUS"),
+        (["--int16"], "wav", "PCM_16"),
         (["--float32"], "wav", "FLOAT"),
         (["--wav", "--int24"], "wav", "PCM_24"),
     ],
@@ -141,9 +146,23 @@ def test_models_are_described(bundle: Path) -> None:
     ]
 
 
-def test_models_that_ship_are_listed_a_line_each() -> None:
+def test_models_that_have_a_name_are_listed_a_line_each() -> None:
     outcome = duetto("models")
-    assert [line.split(":")[0] for line in outcome.out] == list(list_bundles())
+    assert [line.split(":")[0] for line in outcome.out] == list_models()
+
+
+def test_a_method_names_its_paper() -> None:
+    (line,) = duetto("models", "rpca", "--verify").out
+    assert line.startswith("rpca: robust PCA")
+    assert line.endswith("(Huang et al., ICASSP 2012)")
+    (described,) = json.loads("\n".join(duetto("models", "rpca", "--json").out))
+    assert (described["stft"]["n_fft"], described["stft"]["hop_length"]) == (1024, 256)
+
+
+def test_a_method_separates_files(here: Path, song: Path) -> None:
+    outcome = duetto("separate", song, "--model", "repet-sim", "--out", here / "out")
+    assert (outcome.code, outcome.err) == (0, [])
+    assert all(Path(line).parts[-3] == "repet-sim" and Path(line).is_file() for line in outcome.out)
 
 
 def test_the_command_has_the_defaults_of_the_library() -> None:
@@ -188,6 +207,23 @@ def test_evaluate_prints_a_table_and_writes_every_score(bundle: Path, rng: np.ra
     scores = json.loads((folder / "scores.json").read_text())
     assert (scores["model"], scores["dataset"], scores["split"]) == ("tiny", "pairs", "all")
     assert f"{scores['means']['vocals']['gnsdr']:.2f}" == outcome.out[2].split(" | ")[1]
+
+
+def test_an_oracle_is_scored_but_separates_no_song(song: Path, rng: np.random.Generator) -> None:
+    for source in ("vocals", "accompaniment"):
+        Path("data", source).mkdir(parents=True)
+        soundfile.write(f"data/{source}/a.wav", rng.uniform(-0.4, 0.4, 6000), RATE)
+    options = ("--data", "data", "--split", "all", "-j", "1")
+    gains = {}
+    for model in ("oracle-ratio", "oracle-phase", "repet-sim"):
+        outcome = duetto("evaluate", "pairs", *options, "-n", model)
+        assert outcome.code == 0
+        gains[model] = float(outcome.out[2].split(" | ")[1])
+        assert json.loads(Path(f"scores/{model}-pairs-all/scores.json").read_text())["model"] == model
+    assert gains["oracle-phase"] > gains["oracle-ratio"] > max(1, gains["repet-sim"])
+    outcome = duetto("separate", song, "-n", "oracle-ratio")
+    assert outcome.code == 1
+    assert outcome.err[0].startswith("duetto: no model 'oracle-ratio': Give one of drnn, rpca,")
 
 
 def test_plot_draws_a_picture_here(song: Path, bundle: Path) -> None:

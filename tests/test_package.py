@@ -17,7 +17,8 @@ from tiny import write_bundle
 
 ROOT = Path(__file__).parents[1]
 HEAVY = (
-    "torch", "lightning_fabric", "scipy", "matplotlib", "pydantic", "onnx", "tensorboard", "safetensors"
+    "torch", "lightning_fabric", "scipy", "matplotlib", "pydantic", "onnx", "tensorboard", "safetensors",
+    "av",
 )  # fmt: skip
 PUBLIC = [
     "AudioError",
@@ -210,7 +211,7 @@ def test_versions_agree(wheel: Path) -> None:
 def test_the_base_install_is_light() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     names = {requirement.partition(">")[0] for requirement in project["dependencies"]}
-    assert names == {"click", "lazy-loader", "numpy", "onnxruntime", "soundfile"}
+    assert names == {"click", "lazy-loader", "mutagen", "numpy", "onnxruntime", "soundfile"}
 
 
 def test_the_wheel_alone_separates_the_example(wheel: Path, bundle: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from duetto.audio import quantise, to_float
-from duetto.remainder import split_block
+from duetto.remainder import mix_block, null_residual, split_block
 
 DEPTHS = st.sampled_from([8, 16, 24, 32])
 SHAPE = (2, 17)
@@ -37,7 +37,8 @@ def test_integer_stems_sum_to_the_mixture_bit_for_bit_and_stay_in_range(data, bi
     if bits_out >= bits:
         whole = mixture.astype(np.int64) << (bits_out - bits)
     else:
-        whole = quantise(to_float(mixture, bits), bits_out)[0]
+        top = 2 ** (bits_out - 1)
+        whole = np.clip(np.rint(mixture / 2.0 ** (bits - bits_out)), -top, top - 1)
     assert np.array_equal(summed(stems), whole)
 
 
@@ -92,11 +93,68 @@ def test_float_stems_sum_to_the_mixture_within_one_unit_in_the_last_place(mixtur
     """Where the estimate lies between 0 and the mixture."""
     estimate = mixture * share
     mixture = mixture.astype(dtype)
-    stems, n_clipped = split_block(mixture, estimate, bits=None, bits_out=None)
+    stems, n_clipped = split_block(mixture, estimate, bits=None, bits_out=None, double=dtype is np.float64)
     total = stems["vocals"] + stems["accompaniment"]
     assert n_clipped == 0
     assert {stem.dtype for stem in stems.values()} == {np.dtype(dtype)}
     assert np.all(np.abs(total - mixture) <= np.spacing(np.abs(mixture)))
+
+
+MAGNITUDES = arrays(
+    np.float32,
+    SHAPE,
+    elements=st.one_of(
+        st.floats(-2, 2, width=32),
+        st.floats(-(2.0**126), 2.0**126, width=32),
+        st.floats(-(2.0**-100), 2.0**-100, width=32),
+    ),
+)
+
+
+@settings(deadline=None)
+@given(st.data(), MAGNITUDES, st.sampled_from([None, 8, 16, 24, 32, np.float64]), st.booleans())
+def test_float_stems_of_any_magnitude_sum_within_a_unit_in_the_last_place_of_the_largest(
+    data, vocals, kind, double
+):
+    """Of float32, at the largest of mixture, vocals and accompaniment: where vocals and accompaniment nearly
+    cancel, no pair of floats of their size sums to a mixture far smaller.
+    """
+    bits = kind if isinstance(kind, int) else None
+    mixture = data.draw(integers(bits)) if bits else data.draw(MAGNITUDES)
+    if kind is np.float64:
+        mixture = mixture.astype(np.float64) * (1 + 2.0**-40)
+    exact = mixture / (2.0 ** (bits - 1) if bits else 1.0)
+    stems, n_clipped = split_block(mixture, vocals, bits=bits, bits_out=None, double=double)
+    assert n_clipped == 0
+    assert {stem.dtype for stem in stems.values()} == {np.dtype(np.float64 if double else np.float32)}
+    np.testing.assert_array_equal(stems["vocals"], vocals)
+    parts = np.array([exact, *stems.values()])
+    ulp = np.spacing(np.abs(parts).max(axis=0).astype(np.float32)).astype(np.float64)
+    residual = null_residual(mixture, bits, stems, None)
+    assert residual == np.abs(stems["vocals"].astype(np.float64) + stems["accompaniment"] - exact).max()
+    assert np.all(np.abs(stems["vocals"].astype(np.float64) + stems["accompaniment"] - exact) <= ulp)
+    total = stems["vocals"].astype(np.float32) + stems["accompaniment"].astype(np.float32)
+    assert np.all(np.abs(total - exact) <= ulp)
+
+
+@settings(deadline=None)
+@given(st.data(), DEPTHS, DEPTHS, ESTIMATES)
+def test_a_stem_alone_is_the_stem_of_both_and_a_mix_of_equal_levels_is_the_mixture(
+    data, bits, bits_out, estimate
+):
+    mixture = data.draw(integers(bits))
+    both, n_clipped = split_block(mixture, estimate, bits=bits, bits_out=bits_out)
+    for stem in both:
+        alone = split_block(mixture, estimate, bits=bits, bits_out=bits_out, stems=(stem,))
+        assert list(alone[0]) == [stem]
+        np.testing.assert_array_equal(alone[0][stem], both[stem])
+        assert alone[1] == n_clipped
+    mixed, n_saturated = mix_block(mixture, estimate, dict.fromkeys(both, 1.0), bits=bits, bits_out=bits_out)
+    whole = summed(both)
+    np.testing.assert_array_equal(mixed, whole)
+    if bits_out >= bits:
+        assert n_saturated == 0
+        assert null_residual(mixture, bits, both, bits_out) == 0
 
 
 @given(st.data(), st.sampled_from([8, 16, 24]))

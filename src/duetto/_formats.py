@@ -10,9 +10,9 @@ from duetto.errors import AudioError
 
 EXTENSIONS = {
     "RF64": ".wav", "WAV": ".wav", "W64": ".w64", "FLAC": ".flac", "AIFF": ".aiff",
-    "OGG": ".ogg", "OPUS": ".opus", "MP3": ".mp3",
+    "OGG": ".ogg", "OPUS": ".opus", "MP3": ".mp3", "M4A": ".m4a",
 }  # fmt: skip
-"""The extension of each container. OPUS is OGG that holds the subtype OPUS."""
+"""The extension of each container that can be written. OPUS is OGG that holds the subtype OPUS."""
 
 CONTAINERS = {extension: container for container, extension in EXTENSIONS.items()} | {".aif": "AIFF"}
 """The container of each extension."""
@@ -21,7 +21,10 @@ _DEPTHS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "
     ("ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM", "GSM610", "G721_32", "DWVW_12", "DWVW_16",
      "NMS_ADPCM_16", "NMS_ADPCM_24", "NMS_ADPCM_32"), 16
 )  # fmt: skip
+_CODECS = {"OGG": "VORBIS", "OPUS": "OPUS", "MP3": "MPEG_LAYER_III", "M4A": "AAC"}
+_AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)  # Hz
 _LIMITS = {
+    "M4A": "1 to 6 channels at 8, 11.025, 12, 16, 22.05, 24, 32, 44.1, 48, 64, 88.2 or 96 kHz",
     "MP3": "1 or 2 channels at 8, 11.025, 12, 16, 22.05, 24, 32, 44.1 or 48 kHz",
     "OPUS": "8, 12, 16, 24 or 48 kHz",
     "FLAC": "1 to 8 channels, and above 65.535 kHz only multiples of 10 Hz",
@@ -36,8 +39,10 @@ class AudioInfo:
         sample_rate: In Hz.
         n_channels: Number of channels.
         n_samples: Samples per channel. The length that an MP3's tag states may exceed what can be decoded.
-        container: A key of `EXTENSIONS`; OGG for Vorbis and Opus alike.
-        subtype: How a sample is coded, in libsndfile's words: PCM_16, FLOAT, VORBIS...
+        container: A key of `EXTENSIONS`, OGG for Vorbis and Opus alike; or one that can only be read: MP4,
+            MATROSKA, ASF, ADTS.
+        subtype: How a sample is coded, in libsndfile's words: PCM_16, FLOAT, VORBIS...; or FFmpeg's, in
+            capitals, for codecs that libsndfile does not know.
     """
 
     sample_rate: int
@@ -53,13 +58,27 @@ class AudioInfo:
 
     @property
     def lossy(self) -> bool:
-        """Whether the coding is Vorbis, Opus or MPEG."""
+        """Whether the coding loses something: Vorbis, Opus, MPEG, AAC..."""
         return self.bits is None and self.subtype not in ("FLOAT", "DOUBLE")
 
 
 def depth(subtype: str) -> int | None:
     """The integer depth of a subtype in bits; None where its samples are floats."""
     return _DEPTHS.get(subtype)
+
+
+def stored_bytes(subtype: str) -> int:
+    """The bytes that a sample takes in a file without compression; at least, where it has some."""
+    if subtype in ("FLOAT", "DOUBLE"):
+        return 4 if subtype == "FLOAT" else 8
+    return (depth(subtype) or 8) // 8
+
+
+def default_subtype(container: str) -> str:
+    """The subtype that holds floats best: FLOAT, or else 24 bits, or the container's own codec."""
+    if container in _CODECS:
+        return _CODECS[container]
+    return "PCM_24" if container in ("FLAC", "AIFF") else "FLOAT"
 
 
 def own_name(container: str) -> str:
@@ -72,8 +91,9 @@ def output_format(
 ) -> tuple[str, str]:
     """The format that the stems of a file get.
 
-    By default a lossless file's own; companded and ADPCM audio become PCM_16, lossy audio WAV FLOAT. A
-    container that cannot hold the file's depth gets the deepest that it can.
+    By default a lossless file's own; companded and ADPCM audio become PCM_16, lossy audio WAV FLOAT, and
+    what can only be read becomes WAV. A container that cannot hold the file's depth gets the deepest that it
+    can.
 
     Args:
         info: The file that was separated.
@@ -81,31 +101,31 @@ def output_format(
         subtype: A subtype, if not the default; without `container`, WAV if the file's cannot hold it.
 
     Returns:
-        Container and subtype for `AudioWriter`; OPUS comes back as ("OGG", "OPUS").
+        Container and subtype for `AudioWriter`; Ogg that holds Opus comes back as OPUS.
 
     Raises:
         AudioError: The container or subtype is unknown, or cannot hold the subtype, sample rate or channels.
     """
     if container is None:
-        container = "WAV" if info.lossy else info.container
-        if subtype is not None and not soundfile.check_format(container, subtype):
+        container = "WAV" if info.lossy or info.container not in EXTENSIONS else info.container
+        if subtype is not None and not holds_subtype(container, subtype):
             container = "WAV"
     if container not in EXTENSIONS:
         raise AudioError(f"container {container!r} is unknown; allowed: {', '.join(EXTENSIONS)}")
     if subtype is None:
-        subtype = "OPUS" if container == "OPUS" else _default_subtype(info, container)
+        subtype = _CODECS.get(container) or _own_subtype(info, container)
     check_holds(container, subtype, info.sample_rate, info.n_channels)
-    return own_name(container), subtype
+    return "OPUS" if subtype == "OPUS" else container, subtype
 
 
-def _default_subtype(info: AudioInfo, container: str) -> str:
+def _own_subtype(info: AudioInfo, container: str) -> str:
     """The subtype of `container` that keeps most of what the file holds."""
     if info.bits is None:
         own = "FLOAT" if info.lossy else info.subtype
     else:
         own = info.subtype if info.subtype.startswith("PCM_") else f"PCM_{info.bits}"
     other_sign = {"PCM_U8": "PCM_S8", "PCM_S8": "PCM_U8"}.get(own, own)
-    candidates = (own, other_sign, "PCM_24", soundfile.default_subtype(container))
+    candidates = (own, other_sign, "PCM_24")
     return next(subtype for subtype in candidates if soundfile.check_format(container, subtype))
 
 
@@ -116,10 +136,11 @@ def check_holds(container: str, subtype: str, sample_rate: int, n_channels: int)
         AudioError: It cannot hold this subtype, or not at this sample rate in Hz and channel count.
     """
     name = own_name(container)
-    if container not in EXTENSIONS or not soundfile.check_format(name, subtype):
-        subtypes = ", ".join(soundfile.available_subtypes(name)) if container in EXTENSIONS else "none"
+    if not holds_subtype(container, subtype):
+        known = () if container not in EXTENSIONS else soundfile.available_subtypes(name) or ["AAC"]
         raise AudioError(
-            f"{container} cannot hold {subtype}; allowed: {subtypes}; or choose another container"
+            f"{container} cannot hold {subtype}; allowed: {', '.join(known) or 'none'}; "
+            "or choose another container"
         )
     if not _can_hold(name, subtype, sample_rate, n_channels):
         limits = _LIMITS.get(
@@ -131,8 +152,17 @@ def check_holds(container: str, subtype: str, sample_rate: int, n_channels: int)
         )
 
 
+def holds_subtype(container: str, subtype: str) -> bool:
+    """Whether a container can be written with such a subtype."""
+    if container == "M4A":
+        return subtype == "AAC"
+    return container in EXTENSIONS and bool(soundfile.check_format(own_name(container), subtype))
+
+
 def _can_hold(container: str, subtype: str, sample_rate: int, n_channels: int) -> bool:
     """Whether a container and subtype can hold audio of this rate and channel count: one sample is tried."""
+    if container == "M4A":
+        return sample_rate in _AAC_RATES and n_channels <= 6
     try:
         soundfile.write(io.BytesIO(), np.zeros((1, n_channels)), sample_rate, subtype, format=container)
     except soundfile.LibsndfileError:

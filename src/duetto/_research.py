@@ -90,17 +90,19 @@ def evaluate(dataset: str, data: Path, model: str, split: str, out: Path | None,
 
     DATASET is mir1k, ikala, musdb, dsd100 or pairs. Prints a table of GNSDR, GSIR, GSAR and SI-SDR in
     decibels, the higher the better, and writes the scores of every track as JSON.
+
+    MODEL may also be oracle-ratio, oracle-wiener, oracle-binary or oracle-phase: masks made from the true
+    parts, the best of their kind.
     """
     from duetto.datasets import load_tracks
-    from duetto.evaluation import evaluate as score
-    from duetto.separator import Separator
+    from duetto.evaluation import evaluate_tracks, find_contender
 
-    separator = Separator(model)
+    name, separate = find_contender(model)
     tracks = load_tracks(dataset, data, split=split)
-    folder = out or Path("scores") / f"{separator.metadata.name}-{dataset}-{split}"
+    folder = out or Path("scores") / f"{name}-{dataset}-{split}"
     with progress_bar(f"{dataset} {split}") as bar:
-        report = score(separator, tracks, jobs=jobs, progress=bar)
-    report.save(folder, about={"model": separator.metadata.name, "dataset": dataset, "split": split})
+        report = evaluate_tracks(separate, tracks, jobs=jobs, progress=bar)
+    report.save(folder, about={"model": name, "dataset": dataset, "split": split})
     click.echo(report.summary())
     complain(f"the scores of every track are in {folder}")
 

@@ -1,28 +1,31 @@
-"""What libsndfile leaves undone: true lengths, honest write errors, the same bytes for the same samples."""
+"""What libsndfile reads and writes, and what it leaves undone there: true lengths, honest write errors."""
 
 import io
 import os
 import signal
-import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import soundfile
+from numpy.typing import NDArray
 
-from duetto._formats import EXTENSIONS
+from duetto._formats import EXTENSIONS, AudioInfo
+from duetto._headers import audio_chunk, has_length_tag, promised_samples
+from duetto._waveform import check_n_channels, check_sample_rate
 from duetto.errors import AudioError
 
-LENGTH_UNKNOWN = 2**36  # samples; above it a length is none, and the file has to be decoded to learn it
-
+_CREDIBLE = 64  # samples per byte; above it a length is a claim, and the file has to be decoded to learn it
 _ENDLESS = 2**40  # bytes; far more than any MP3, far less than overflows a length in samples
 _SFC_SET_ADD_PEAK_CHUNK = 0x1050
-_STORED_BITS = {
-    "PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32,
-    "FLOAT": 32, "DOUBLE": 64, "ULAW": 8, "ALAW": 8,
-}  # fmt: skip
+_SFC_RF64_AUTO_DOWNGRADE = 0x1210
+_BLOCK = 65_536  # samples
+_FLAC_LENGTH_UNKNOWN = 2**63 - 1  # what libsndfile makes of a FLAC that does not say
+
+WAV_OR_RF64 = "WAV or RF64"
 
 
 @contextmanager
@@ -128,39 +131,81 @@ class Sink(io.FileIO):
             raise self.error
 
 
-def open_to_read(path: Path) -> Sequential:
-    """Open a sound file for reading from start to end.
+class Source:
+    """A sound file.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        info: its audio.
 
     Raises:
-        AudioError: It is missing, no file, empty, forbidden, or not audio.
+        AudioError: it is no audio of these kinds, cut off, or has a sample rate or channels out of range.
     """
-    try:
-        if not path.is_file():
-            what = "is no file" if path.exists() else "does not exist"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._opened() as sound:
+            container = "WAV" if sound.format == "WAVEX" else sound.format
+            if container not in EXTENSIONS:
+                allowed = ", ".join(EXTENSIONS)
+                raise AudioError(f"{path} is a {container} file; allowed: {allowed}; convert it to WAV")
+            check_sample_rate(sound.samplerate, str(path))
+            check_n_channels(sound.channels, str(path))
+            if container in ("WAV", "RF64", "W64", "AIFF"):
+                promised = promised_samples(path, sound)
+                if promised:
+                    raise AudioError(truncated(path, promised, sound.frames))
+            self.info = AudioInfo(sound.samplerate, sound.channels, sound.frames, container, sound.subtype)
+        if self.info.n_samples > _CREDIBLE * path.stat().st_size:
+            n_samples = sum(len(block) for block in self.decode(_BLOCK))
+            if container == "FLAC" and self.info.n_samples not in (n_samples, _FLAC_LENGTH_UNKNOWN):
+                raise AudioError(truncated(path, self.info.n_samples, n_samples))
+            self.info = replace(self.info, n_samples=n_samples)
+
+    def decode(self, n_samples: int) -> Generator[NDArray[Any]]:
+        """Read (n, n_channels) arrays as soundfile gives them: integers fill 32 bits from the left."""
+        info, n_read = self.info, 0
+        dtype = "int32" if info.bits else "float64" if info.subtype == "DOUBLE" else "float32"
+        with self._opened() as sound:
+            while True:
+                try:
+                    samples = sound.read(n_samples, dtype, always_2d=True)
+                except soundfile.LibsndfileError as error:
+                    reason = f"about {n_read} can be read ({error.error_string}); get a whole copy of it"
+                    raise AudioError(f"{self._path} is truncated or damaged: {reason}") from error
+                if not len(samples):
+                    return
+                n_read += len(samples)
+                yield samples
+
+    def _opened(self) -> Sequential:
+        try:
+            return _open_whole(self._path)
+        except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: .raw, whose rate nobody knows
+            allowed = ", ".join(EXTENSIONS)
             raise AudioError(
-                f"{path} {'is a folder' if path.is_dir() else what}; give the path of an audio file"
-            )
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise AudioError(f"{path} is empty (0 bytes); give a file with audio in it")
-        return _open_whole(path)
-    except OSError as error:
-        raise AudioError(f"{path} cannot be read: {error.strerror}; check its permissions") from error
-    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a .raw file, whose rate nobody knows
-        allowed = ", ".join(EXTENSIONS)
-        raise AudioError(f"{path} is not an audio file that can be read; allowed: {allowed}") from error
+                f"{self._path} is not an audio file that can be read; allowed: {allowed}"
+            ) from error
+
+
+def truncated(path: Path, promised: int, there: int) -> str:
+    """What to say of a file that was cut off."""
+    counts = f"the header promises {promised} samples, {there} are there"
+    return f"{path} is truncated: {counts}; get a whole copy of it"
 
 
 def _open_whole(path: Path) -> Sequential:
     """Open a sound file so that libsndfile reads all of it."""
     # As bytes, since soundfile cannot encode a name that is not UTF-8.
     sound = Sequential(os.fsencode(path) if os.name == "posix" else path)
-    if sound.format == "MP3" and not _has_length_tag(path):
+    if sound.format == "MP3" and not has_length_tag(path):
         sound.close()
         return Sequential(_EndlessFile(path))
     if sound.format in ("WAV", "WAVEX") and sound.frames == 0:
         with path.open("rb") as file:
-            there = _audio_chunk(file)[1]
+            there = audio_chunk(file)[1]
             size_at = file.seek(0, io.SEEK_END) - there - 4
             file.seek(4)
             unclosed = there and int.from_bytes(file.read(4), "little") <= size_at - 4
@@ -172,83 +217,25 @@ def _open_whole(path: Path) -> Sequential:
     return sound
 
 
-def open_to_write(sink: Sink, sample_rate: int, n_channels: int, container: str, subtype: str) -> Sequential:
+def open_to_write(
+    sink: Sink, sample_rate: int, n_channels: int, container: str, subtype: str, settings: Mapping[str, Any]
+) -> Sequential:
     """Start a sound file in `sink`.
+
+    A WAV of unknown length is "WAV or RF64": it becomes a WAV when it is closed, if it is short enough.
 
     Raises:
         soundfile.LibsndfileError: The container cannot hold such audio.
     """
-    extensible = container == "WAV" and n_channels > 2 and soundfile.check_format("WAVEX", subtype)
-    sound = Sequential(
-        sink, "w", sample_rate, n_channels, subtype, format="WAVEX" if extensible else container
-    )
+    either = container == WAV_OR_RF64
+    if either:
+        container = "RF64"
+    elif container == "WAV" and n_channels > 2 and soundfile.check_format("WAVEX", subtype):
+        container = "WAVEX"
+    sound = Sequential(sink, "w", sample_rate, n_channels, subtype, format=container, **settings)
     # The PEAK chunk holds the time of writing, so that equal samples would give unequal files; soundfile has
-    # no name for this command.
+    # no name for this command, nor for the other.
     soundfile._snd.sf_command(sound._file, _SFC_SET_ADD_PEAK_CHUNK, soundfile._ffi.NULL, 0)
+    if either:
+        soundfile._snd.sf_command(sound._file, _SFC_RF64_AUTO_DOWNGRADE, soundfile._ffi.NULL, 1)
     return sound
-
-
-def mend_odd_aiff(path: Path, n_samples: int, n_channels: int, subtype: str) -> None:
-    """Correct the lengths in an AIFF file of an odd number of 8-bit samples.
-
-    libsndfile counts the byte that pads them as one of them.
-    """
-    n_bytes = n_samples * n_channels
-    if _STORED_BITS.get(subtype) != 8 or n_bytes % 2 == 0:
-        return
-    with path.open("r+b") as file:
-        header = file.read(4096)
-        file.seek(header.index(b"COMM") + 10)
-        file.write(n_samples.to_bytes(4, "big"))
-        file.seek(header.index(b"SSND") + 4)
-        file.write((n_bytes + 8).to_bytes(4, "big"))
-
-
-def promised_samples(path: Path, sound: soundfile.SoundFile) -> int:
-    """How many samples the header of a cut-off WAV, RF64, W64 or AIFF file promises; 0 if it is whole.
-
-    libsndfile shortens the length of a file that was cut off without a word.
-    """
-    with path.open("rb") as file:
-        promised, there = _audio_chunk(file)
-    # Programs that stream write 0, or something just beside 2 or 4 GiB, before they know the size.
-    streamed = promised > 2**30 and min(promised % 2**31, -promised % 2**31) <= 2**24 + 2**16
-    if streamed or promised <= there:
-        return 0
-    stored_bits = _STORED_BITS.get(sound.subtype)
-    if stored_bits:
-        return int(promised * 8 // (stored_bits * sound.channels))
-    return int(promised * max(sound.frames, 1) // max(there, 1))  # coded in blocks: by proportion
-
-
-def _audio_chunk(file: BinaryIO) -> tuple[int, int]:
-    """The size of the audio chunk in bytes: as its header says, and as the file holds. (0, 0) without one."""
-    magic, long_size = file.read(4), 0
-    if magic == b"riff":  # W64: 16-byte names, sizes include the 24 bytes of the header
-        layout, start, own, align = "<4s12xQ", 40, 24, 8
-    else:
-        layout, start, own, align = (">" if magic in (b"FORM", b"RIFX") else "<") + "4sI", 12, 0, 2
-    length = file.seek(0, io.SEEK_END)
-    file.seek(start)
-    while len(header := file.read(struct.calcsize(layout))) == struct.calcsize(layout):
-        name, size = struct.unpack(layout, header)
-        position, size = file.tell(), max(size - own, 0)
-        if name == b"ds64":
-            long_size = int.from_bytes(file.read(16)[8:], "little")
-        elif name == b"data":
-            return (long_size if magic == b"RF64" else size), length - position
-        elif name == b"SSND":  # its first 8 bytes are no audio
-            return size - 8, length - position - 8
-        file.seek(position + size + -size % align)
-    return 0, 0
-
-
-def _has_length_tag(path: Path) -> bool:
-    """Whether an MP3 says how long it is, in a Xing, Info or VBRI tag in its first frame."""
-    with path.open("rb") as file:
-        head = file.read(10)
-        if head[:3] == b"ID3":
-            n_bytes = sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
-            file.seek(10 + n_bytes)
-        first_frame = head + file.read(4096)
-    return any(tag in first_frame for tag in (b"Xing", b"Info", b"VBRI"))

@@ -19,7 +19,7 @@ MODEL_OPTION = click.option(
     default="drnn",
     show_default=True,
     metavar="MODEL",
-    help="Which network: a name that `duetto models` lists, or the path of an .onnx bundle.",
+    help="Which network or method: a name that `duetto models` lists, or the path of an .onnx bundle.",
 )
 
 

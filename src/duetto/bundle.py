@@ -5,7 +5,6 @@ n_sources, n_bins, n_frames) in [0, 1]. The metadata lie in the file itself, as 
 """
 
 import dataclasses
-import difflib
 import json
 import os
 import re
@@ -87,6 +86,11 @@ class BundleMetadata:
     def stft(self) -> STFT:
         """The transform that the network was trained on, at its own sample rate."""
         return STFT(n_fft=self.n_fft, hop_length=self.hop_length, window=self.window)
+
+    @property
+    def segment_seconds(self) -> float:
+        """Length of the pieces that a network sees, many times what it remembers."""
+        return 12.0
 
     def to_json(self) -> str:
         """The text that goes into the file."""
@@ -249,22 +253,3 @@ def list_bundles() -> dict[str, Path]:
     """The bundles that ship: name -> path."""
     folder = Path(str(resources.files("duetto") / "models"))
     return {path.stem: path for path in sorted(folder.glob("*.onnx"))}
-
-
-def find_bundle(model: str | os.PathLike[str]) -> Path:
-    """The file of a bundle, by the name of one that ships or by its own path.
-
-    Raises:
-        ModelError: neither; the message lists the names.
-    """
-    shipped = list_bundles()
-    if str(model) in shipped:
-        return shipped[str(model)]
-    path = Path(model)
-    if path.suffix == ".onnx" or path.exists():
-        return path
-    near = difflib.get_close_matches(str(model), shipped, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ModelError(
-        f"no model {str(model)!r}: {hint}Give one of {', '.join(shipped)} or the path of an .onnx bundle"
-    )

@@ -3,12 +3,14 @@
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from duetto import __version__
+from duetto._checking import check
 from duetto._file_options import to_file_options, with_file_options
 from duetto._research import evaluate, export, reproduce, train
 from duetto._terminal import MODEL_OPTION, PATH, complain, print_path, progress_bar
@@ -109,7 +111,7 @@ def separate(songs: tuple[Path, ...], example: bool, out: Path, **options: Any) 
     """Make two files of each song: vocals and accompaniment.
 
     They have the song's length, sample rate, channels and bits; played together they are the song again.
-    The paths of the new files are printed.
+    A song named - is read from standard input. The paths of the new files are printed.
     """
     from duetto.separator import Separator
 
@@ -122,9 +124,9 @@ def separate(songs: tuple[Path, ...], example: bool, out: Path, **options: Any) 
     failed = 0
     for song in songs:
         try:
-            with progress_bar(song.name) as bar:
+            with _as_file(song) as path, progress_bar(path.name) as bar:
                 done = separator.separate_file(
-                    song,
+                    path,
                     out,
                     file_options,
                     progress=bar,
@@ -135,12 +137,20 @@ def separate(songs: tuple[Path, ...], example: bool, out: Path, **options: Any) 
             continue
         for path in done.paths.values():
             print_path(path)
+        for note in done.notes:
+            complain(note)
         if done.n_clipped:
             complain(f"{song}: {done.n_clipped} samples were too loud and clipped; --float32 keeps them")
     if failed:
         if len(songs) > 1:
             complain(f"{failed} of {len(songs)} songs failed")
         sys.exit(1)
+
+
+def _as_file(song: Path) -> AbstractContextManager[Path]:
+    from duetto._stdin import spooled
+
+    return spooled(sys.stdin.buffer) if str(song) == "-" else nullcontext(song)
 
 
 def _refuse_shared_stems(model: str, songs: Sequence[Path], out: Path, template: str) -> None:
@@ -165,16 +175,20 @@ def _refuse_shared_stems(model: str, songs: Sequence[Path], out: Path, template:
 def models(names: tuple[str, ...], verify: bool, as_json: bool) -> None:
     """List the models, or describe some.
 
-    NAMES are models that ship or paths of bundles; without any, those that ship are listed.
+    NAMES are models that ship, conventional methods or paths of bundles; without any, all that have a name
+    are listed.
     """
-    from duetto.bundle import Bundle, find_bundle, list_bundles
+    from duetto.bundle import Bundle
+    from duetto.estimators import find_estimators, list_models
 
-    bundles = [Bundle(find_bundle(name)) for name in names or list_bundles()]
+    found = [find_estimators(name)[0] for name in names or list_models()]
+    bundles = [model for model in found if isinstance(model, Bundle)]
+    methods = [model.metadata for model in found if not isinstance(model, Bundle)]
     if verify:
         for bundle in bundles:
             bundle.verify()
     if as_json:
-        click.echo(f"[{', '.join(bundle.metadata.to_json() for bundle in bundles)}]")
+        click.echo(f"[{', '.join(model.metadata.to_json() for model in found)}]")
         return
     for bundle in bundles:
         metadata = bundle.metadata
@@ -184,6 +198,8 @@ def models(names: tuple[str, ...], verify: bool, as_json: bool) -> None:
             click.echo(_card(metadata))
         if verify:
             click.echo("  verified: the network gives the answer recorded at export")
+    for method in methods:
+        click.echo(f"{method.name}: {method.summary} ({method.paper})")
 
 
 def _card(metadata: "BundleMetadata") -> str:
@@ -229,7 +245,7 @@ def plot(song: Path, model: str, out: Path | None, max_frequency: float) -> None
     print_path(plot_spectrograms(waveforms, sample_rate, target, max_frequency=max_frequency))
 
 
-for _command in (separate, train, evaluate, export, reproduce, models, plot):
+for _command in (separate, check, train, evaluate, export, reproduce, models, plot):
     cli.add_command(_command)
 
 

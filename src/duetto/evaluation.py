@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,17 +14,22 @@ from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
 from duetto._files import replacing
-from duetto.datasets import Track
+from duetto.baselines.oracles import ORACLES
+from duetto.datasets import Track, TrackAudio
 from duetto.scores import GlobalMeans, TrackScores, global_means, score_track
+from duetto.separator import Separator
 
 PROTOCOL = "BSS Eval 3.0 bss_eval_sources, 512 taps"
 AGGREGATION = "mean over tracks weighted by their number of samples"
 
 
-class SeparatesWaveforms(Protocol):
-    """Anything that takes a waveform apart: a Separator, a conventional method, an oracle."""
+Stems = dict[str, NDArray[np.float32]]
 
-    def separate(self, audio: ArrayLike, sample_rate: int) -> dict[str, NDArray[np.float32]]:
+
+class SeparatesWaveforms(Protocol):
+    """Anything that takes a waveform apart, such as a Separator."""
+
+    def separate(self, audio: ArrayLike, sample_rate: int) -> Stems:
         """Waveform (n_channels, n_samples) to stems of the same shape by name."""
 
 
@@ -136,10 +142,47 @@ def evaluate(
         DatasetError: a track that cannot be loaded.
         MetricError: there is no track whose sources all sound.
     """
+    return evaluate_tracks(partial(_separate_blindly, separator), tracks, jobs=jobs, progress=progress)
+
+
+def _separate_blindly(separator: SeparatesWaveforms, audio: TrackAudio) -> Stems:
+    return separator.separate(audio.mixture, audio.sample_rate)
+
+
+def find_contender(model: str | os.PathLike[str]) -> tuple[str, Callable[[TrackAudio], Stems]]:
+    """Find what is to be scored: an oracle by its name, or whatever a Separator is made of.
+
+    Returns:
+        Its name, and what `evaluate_tracks` takes.
+
+    Raises:
+        ModelError: no such model, or a damaged bundle.
+    """
+    if oracle := ORACLES.get(str(model)):
+        return oracle.name, oracle.separate_track
+    separator = Separator(model)
+    return separator.metadata.name, partial(_separate_blindly, separator)
+
+
+def evaluate_tracks(
+    separate: Callable[[TrackAudio], Stems],
+    tracks: Sequence[Track],
+    *,
+    jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Score what may look at a track's true sources, as an oracle does. See `evaluate`.
+
+    Args:
+        separate: a track's audio to its stems.
+        tracks: as `load_tracks` gives them.
+        jobs: tracks in work at a time, by default one per core.
+        progress: called with the number of tracks done and of all tracks.
+    """
 
     def score(track: Track) -> TrackResult:
         audio = track.load()
-        stems = separator.separate(audio.mixture, audio.sample_rate)
+        stems = separate(audio)
         scores = score_track(audio.mixture, audio.sources, stems)
         return TrackResult(track.name, track.song, audio.mixture.shape[-1] / audio.sample_rate, scores)
 

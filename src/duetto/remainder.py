@@ -9,34 +9,121 @@ from duetto.audio import quantise, to_float
 
 
 def split_block(
-    mixture: NDArray[Any], vocals: NDArray[np.float32], *, bits: int | None, bits_out: int | None
+    mixture: NDArray[Any],
+    vocals: NDArray[np.float32],
+    *,
+    bits: int | None,
+    bits_out: int | None,
+    double: bool = False,
+    stems: tuple[str, ...] = ("vocals", "accompaniment"),
 ) -> tuple[dict[str, NDArray[Any]], int]:
     """Divide a block of the mixture between the stems.
+
+    Floating-point stems sum to the mixture within one unit in the last place of float32, at the magnitude of
+    the largest of the three; no choice of stems could be closer where they nearly cancel.
 
     Args:
         mixture: (n_channels, n_samples) as `AudioReader` gives it.
         vocals: the estimate, of the same shape, full scale 1.
         bits: depth of the mixture's integers, None for floating point.
         bits_out: depth of the stems' integers, None for floating point.
+        double: whether floating-point stems are float64.
+        stems: those that are wanted.
 
     Returns:
-        "vocals" and "accompaniment" as `AudioWriter` takes them, summing to the mixture (at the stems' depth
-        if that is less), and how many samples had to be saturated: of the mixture, and of the estimate.
+        The stems as `AudioWriter` takes them, summing to the mixture (at the stems' depth if that is less),
+        and how many samples had to be saturated: of the mixture, and of the estimate.
     """
     if bits_out is None:
-        whole = mixture if bits is None else to_float(mixture, bits)
-        return {"vocals": vocals.astype(whole.dtype), "accompaniment": whole - vocals}, 0
+        return _split_floats(
+            mixture, vocals, bits=bits, real=np.float64 if double else np.float32, stems=stems
+        ), 0
     n_clipped = 0
     if bits is None or bits > bits_out:
-        mixture, n_clipped = quantise(to_float(mixture, bits), bits_out)
+        mixture, n_clipped = quantise(to_real(mixture, bits), bits_out)
     elif bits < bits_out:
         mixture = mixture << (bits_out - bits)
-    real = np.float32 if bits_out <= 24 else np.float64  # exact up to 2 ** 24 and 2 ** 53
-    top = real(2 ** (bits_out - 1))
+    real: type[np.floating[Any]] = (
+        np.float32 if bits_out <= 24 else np.float64
+    )  # exact up to 2 ** 24 and 2 ** 53
+    top: Any = real(2 ** (bits_out - 1))
     whole = mixture.astype(real)
     wanted = np.rint(vocals * top)
     # both stems stay in range: vocals in [-top, top - 1] and whole - vocals in [-top, top - 1]
     fitting = np.clip(wanted, np.maximum(-top, whole - (top - 1)), np.minimum(top - 1, whole + top))
     n_clipped += int(np.count_nonzero(fitting != wanted))
-    stems = {"vocals": fitting.astype(np.int32), "accompaniment": (whole - fitting).astype(np.int32)}
-    return stems, n_clipped
+    divided = {}
+    if "vocals" in stems:
+        divided["vocals"] = fitting.astype(np.int32)
+    if "accompaniment" in stems:
+        divided["accompaniment"] = (whole - fitting).astype(np.int32)
+    return divided, n_clipped
+
+
+def _split_floats(
+    mixture: NDArray[Any],
+    vocals: NDArray[np.float32],
+    *,
+    bits: int | None,
+    real: type,
+    stems: tuple[str, ...],
+) -> dict[str, NDArray[Any]]:
+    divided: dict[str, NDArray[Any]] = {}
+    if "vocals" in stems:
+        divided["vocals"] = vocals.astype(real)
+    if "accompaniment" in stems:
+        divided["accompaniment"] = (to_real(mixture, bits) - vocals).astype(real)
+    return divided
+
+
+def mix_block(
+    mixture: NDArray[Any],
+    vocals: NDArray[np.float32],
+    gains: dict[str, float],
+    *,
+    bits: int | None,
+    bits_out: int | None,
+    double: bool = False,
+) -> tuple[NDArray[Any], int]:
+    """Add the stems up again at other levels.
+
+    Args:
+        mixture: (n_channels, n_samples) as `AudioReader` gives it.
+        vocals: the estimate, of the same shape, full scale 1.
+        gains: factors by stem, 1 leaving a stem as it is and a stem that is not named being silent.
+        bits: depth of the mixture's integers, None for floating point.
+        bits_out: depth of the mix's integers, None for floating point.
+        double: whether a floating-point mix is float64.
+
+    Returns:
+        The rebalanced block as `AudioWriter` takes it, and how many samples saturated.
+    """
+    voice, band = gains.get("vocals", 0.0), gains.get("accompaniment", 0.0)
+    mixed = band * to_real(mixture, bits).astype(np.float64) + (voice - band) * vocals.astype(np.float64)
+    if bits_out is None:
+        return mixed.astype(np.float64 if double else np.float32), 0
+    return quantise(mixed, bits_out)
+
+
+def null_residual(
+    mixture: NDArray[Any], bits: int | None, stems: dict[str, NDArray[Any]], bits_out: int | None
+) -> float:
+    """The largest |sum of the stems - mixture|, full scale being 1.
+
+    Args:
+        mixture: the block that was divided, as `AudioReader` gives it.
+        bits: depth of its integers, None for floating point.
+        stems: all that it was divided into, as `AudioWriter` takes them.
+        bits_out: depth of their integers, None for floating point.
+    """
+    if bits is not None and bits == bits_out:  # integers, compared as such
+        total = sum(stem.astype(np.int64) for stem in stems.values())
+        return float(np.abs(total - mixture).max(initial=0)) / 2.0 ** (bits - 1)
+    scale = 1.0 if bits_out is None else 2.0 ** (bits_out - 1)
+    total = sum(stem.astype(np.float64) for stem in stems.values())
+    return float(np.abs(total / scale - to_real(mixture, bits)).max(initial=0.0))
+
+
+def to_real(block: NDArray[Any], bits: int | None) -> NDArray[Any]:
+    """A native block as floats, full scale 1, in the type that holds it exactly: float32 or float64."""
+    return block / 2.0**31 if bits == 32 else to_float(block, bits) if bits else block

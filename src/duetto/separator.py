@@ -2,11 +2,11 @@
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from duetto._segments import Fifo, Waveform, cross_fade, cut, map_ahead
 from duetto._waveform import check_sample_rate
 from duetto.audio import AudioReader, check_waveform, load_audio, to_float
-from duetto.bundle import DEFAULT_MODEL, Bundle, BundleMetadata, find_bundle
+from duetto.bundle import DEFAULT_MODEL
 from duetto.errors import AudioError, ConfigError
+from duetto.estimators import MaskEstimator, find_estimators
 from duetto.masks import binary_masks, griffin_lim
 from duetto.stem_files import DEFAULT_OPTIONS, FileOptions, SeparatedFile, StemFiles
 from duetto.stft import STFT
@@ -27,30 +28,17 @@ _N_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else
 _N_THREADS = min(_N_CORES, 4)  # each holds a segment, and the memory needed shall not grow with the machine
 
 
-class MaskEstimator(Protocol):
-    """What a Separator needs of a network: a `Bundle`, or a network in training."""
-
-    @property
-    def metadata(self) -> BundleMetadata:
-        """The network's transform and the order of its sources."""
-
-    def masks(self, magnitude: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Magnitude (batch_size, n_bins, n_frames) to masks (batch_size, n_sources, n_bins, n_frames).
-
-        It is called from several threads at a time.
-        """
-
-
 class Separator:
     """Takes a song of any sample rate, length and number of channels apart into vocals and accompaniment.
 
     The network estimates the vocals; the accompaniment is the remainder, so the stems sum to the mixture.
 
     Args:
-        model: name of a bundle that ships, path of one, or an open network.
+        model: name of a bundle that ships or of a conventional method, path of a bundle, or an open network.
         mask: "ratio", the network's soft mask, or "binary", the louder source takes all.
         griffin_lim_rounds: 0 keeps the mixture's phase; n finds the vocals' own phase in n rounds.
-        segment_seconds: length of the pieces that the network sees; the memory needed grows with it.
+        segment_seconds: length of the pieces that the network sees, by default what it likes best; the
+            memory needed grows with it.
         overlap_seconds: neighbouring pieces are cross-faded over so long.
 
     Attributes:
@@ -67,13 +55,19 @@ class Separator:
         *,
         mask: Literal["ratio", "binary"] = "ratio",
         griffin_lim_rounds: int = 0,
-        segment_seconds: float = 12.0,
+        segment_seconds: float | None = None,
         overlap_seconds: float = 1.0,
     ) -> None:
         if mask not in ("ratio", "binary"):
             raise ConfigError(f"mask={mask!r}: choose 'ratio' or 'binary'")
         if griffin_lim_rounds < 0:
             raise ConfigError(f"griffin_lim_rounds={griffin_lim_rounds}: choose 0 or more")
+        self._stages: Sequence[MaskEstimator] = (
+            find_estimators(model) if isinstance(model, str | os.PathLike) else [model]
+        )
+        self.metadata = self._stages[0].metadata
+        if segment_seconds is None:
+            segment_seconds = self.metadata.segment_seconds
         if not 0 < 2 * overlap_seconds <= segment_seconds < math.inf:
             raise ConfigError(
                 f"segment_seconds={segment_seconds}, overlap_seconds={overlap_seconds}: the overlap must be "
@@ -84,9 +78,6 @@ class Separator:
         self.griffin_lim_rounds = griffin_lim_rounds
         self.segment_seconds = segment_seconds
         self.overlap_seconds = overlap_seconds
-        self._network = Bundle(find_bundle(model)) if isinstance(model, str | os.PathLike) else model
-        self.metadata = self._network.metadata
-        self._stft = self.metadata.stft
 
     def separate(
         self, audio: ArrayLike, sample_rate: int, *, progress: Progress | None = None
@@ -151,43 +142,50 @@ class Separator:
             progress: called with the number of samples done and of all samples.
 
         Returns:
-            The paths, and what was clipped.
+            The paths, peaks, the null residual, and what was clipped.
 
         Raises:
             AudioError: the song cannot be read or a stem cannot be written; no partial file is left.
-            ConfigError: a template that cannot be used.
+            ConfigError: a template that cannot be used, or options that the song or the format cannot meet.
         """
         with AudioReader(song) as reader:
             info = reader.info
             stems = StemFiles(Path(song), info, model=self.metadata.name, out=out, options=options)
             with stems:
                 mixture, done = Fifo(), 0
-                blocks = map(mixture.put, reader.blocks(_BLOCK_SECONDS * info.sample_rate))
-                floats = (to_float(block, info.bits) for block in blocks)
+                read = reader.blocks(_BLOCK_SECONDS * info.sample_rate, stems.start, stems.stop)
+                floats = (to_float(block, info.bits) for block in map(mixture.put, read))
                 for vocals in self._vocals(floats, info.sample_rate):
                     stems.write(mixture.take(vocals.shape[-1]), vocals)
                     done += vocals.shape[-1]
                     if progress:
-                        progress(done, info.n_samples)
-        return SeparatedFile(info, stems.paths, stems.n_clipped, {}, None)
+                        progress(done, stems.stop - stems.start)
+        return stems.result
 
     def _vocals(self, blocks: Iterable[Waveform], sample_rate: int) -> Iterator[Waveform]:
         """Blocks (n_channels, any length) of the mixture to blocks of the vocals, as many samples in all."""
-        stft = self._stft.resampled(self.metadata.sample_rate, sample_rate)
+        hop_length = _song_stft(self._stages[0], sample_rate).hop_length
         overlap = max(1, round(self.overlap_seconds * sample_rate))
-        hops = max(1, round((self.segment_seconds - self.overlap_seconds) * sample_rate / stft.hop_length))
-        stride = hops * stft.hop_length  # a whole number of hops: the frames of all segments lie on one grid
+        hops = max(1, round((self.segment_seconds - self.overlap_seconds) * sample_rate / hop_length))
+        stride = hops * hop_length  # a whole number of hops: the frames of all segments lie on one grid
         segments = cut(blocks, length=stride + overlap, stride=stride)
         with ThreadPoolExecutor(_N_THREADS) as threads:
-            separated = map_ahead(threads, partial(self._separate, stft), segments, n_ahead=_N_THREADS)
+            separated = map_ahead(threads, partial(self._separate, sample_rate), segments, n_ahead=_N_THREADS)
             yield from cross_fade(separated, overlap)
 
-    def _separate(self, stft: STFT, segment: Waveform) -> Waveform:
+    def _separate(self, sample_rate: int, segment: Waveform) -> Waveform:
         """Segment of the mixture (n_channels, n_samples) to the same of the vocals."""
-        scale = self._stft.window_values.sum() / stft.window_values.sum()
+        for estimator in self._stages:
+            segment = self._masked(estimator, _song_stft(estimator, sample_rate), segment)
+        return segment
+
+    def _masked(self, estimator: MaskEstimator, stft: STFT, segment: Waveform) -> Waveform:
+        """The vocals of a segment (n_channels, n_samples) by one estimator's mask."""
+        metadata = estimator.metadata
+        scale = metadata.stft.window_values.sum() / stft.window_values.sum()
         spectrogram = stft.forward(segment)
-        magnitude = _network_input(spectrogram, self._stft.n_bins) * scale
-        masks = dict(zip(self.metadata.sources, self._network.masks(magnitude[None])[0], strict=True))
+        magnitude = _network_input(spectrogram, metadata.stft.n_bins) * scale
+        masks = dict(zip(metadata.sources, estimator.masks(magnitude[None])[0], strict=True))
         if self.mask == "binary":
             masks = binary_masks(masks)
         spectrogram *= _extend(masks["vocals"], stft.n_bins)
@@ -195,6 +193,11 @@ class Separator:
         if n_iter:
             return griffin_lim(np.abs(spectrogram), spectrogram, stft, n_samples, n_iter=n_iter)
         return stft.inverse(spectrogram, n_samples)
+
+
+def _song_stft(estimator: MaskEstimator, sample_rate: int) -> STFT:
+    """The estimator's transform at the rate of the song."""
+    return estimator.metadata.stft.resampled(estimator.metadata.sample_rate, sample_rate)
 
 
 def _network_input(spectrogram: NDArray[np.complex64], n_bins: int) -> NDArray[np.float32]:

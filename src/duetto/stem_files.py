@@ -11,10 +11,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from duetto._encoding import encoder_settings
 from duetto._formats import depth
+from duetto._tags import read_tags
 from duetto.audio import EXTENSIONS, AudioInfo, AudioWriter, output_format
 from duetto.errors import AudioError, ConfigError
-from duetto.remainder import split_block
+from duetto.remainder import mix_block, null_residual, split_block
 
 STEMS = ("vocals", "accompaniment")
 TEMPLATE = "{model}/{track}/{stem}.{ext}"
@@ -116,21 +118,22 @@ def stem_paths(
     *,
     template: str = TEMPLATE,
     container: str,
+    stems: tuple[str, ...] = STEMS,
 ) -> dict[str, Path]:
     """Where the stems of a song go: stem -> path below the folder `out`.
 
     Raises:
-        ConfigError: a template with an unknown field, or one that gives both stems the same path.
+        ConfigError: a template with an unknown field, or one that gives two stems the same path.
     """
     extension = EXTENSIONS.get(container, "").removeprefix(".")
     fields = {"model": model, "track": Path(song).stem, "ext": extension}
     try:
-        paths = {stem: Path(out) / template.format(stem=stem, **fields) for stem in STEMS}
+        paths = {stem: Path(out) / template.format(stem=stem, **fields) for stem in stems}
     except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
         raise ConfigError(
             f"template {template!r}: {error}; its fields are {{model}}, {{track}}, {{stem}} and {{ext}}"
         ) from error
-    if len(set(map(os.path.abspath, paths.values()))) < len(STEMS):
+    if len(set(map(os.path.abspath, paths.values()))) < len(stems):
         raise ConfigError(f"template {template!r} gives both stems one path; put {{stem}} into it")
     return paths
 
@@ -148,30 +151,53 @@ class StemFiles:
         out: folder for the stems.
         options: what is written.
 
+    Attributes:
+        start: first sample of the song's part that is separated.
+        stop: the sample after its last.
+
     Raises:
         AudioError: a format that cannot hold the song, a stem that would overwrite it; once entered, a stem
             that cannot be written.
-        ConfigError: a template that cannot be used.
+        ConfigError: a template that cannot be used, a part that the song has not, or an encoding that the
+            format has not.
     """
 
     def __init__(
         self, song: Path, info: AudioInfo, *, model: str, out: str | os.PathLike[str], options: FileOptions
     ) -> None:
         self.info = info
-        container, self.subtype = output_format(info, container=options.container, subtype=options.subtype)
-        self.paths = stem_paths(model, song, out, template=options.template, container=container)
+        self.start, self.stop = _part(song, info, options)
+        container, subtype = output_format(info, container=options.container, subtype=options.subtype)
+        self._options = options
+        self._bits_out, self._double = depth(subtype), subtype == "DOUBLE"
+        stems = ("mix",) if options.mix else options.stems
+        self.paths = stem_paths(model, song, out, template=options.template, container=container, stems=stems)
         _refuse_overwriting(song, self.paths.values())
-        self.n_clipped = 0
+        tags, self._notes = read_tags(song)
+        settings = encoder_settings(
+            container,
+            sample_rate=info.sample_rate,
+            n_channels=info.n_channels,
+            bitrate_kbps=options.bitrate_kbps,
+            quality=options.quality,
+        )
         self._writers = {
             stem: AudioWriter(
                 path,
                 sample_rate=info.sample_rate,
                 n_channels=info.n_channels,
                 container=container,
-                subtype=self.subtype,
+                subtype=subtype,
+                n_samples=self.stop - self.start,
+                settings=settings,
+                tags=tags and tags.of_stem(stem, song.stem),
             )
             for stem, path in self.paths.items()
         }
+        self._gains = {stem: 10 ** (level / 20) for stem, level in (options.mix or {}).items()}
+        self._n_clipped = 0
+        self._peaks = dict.fromkeys(self.paths, 0.0)
+        self._residual = 0.0 if stems == STEMS else None
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -184,12 +210,49 @@ class StemFiles:
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
 
+    @property
+    def result(self) -> SeparatedFile:
+        """What was written, once it is complete."""
+        notes = dict.fromkeys(
+            [*self._notes, *(note for writer in self._writers.values() for note in writer.notes)]
+        )
+        return SeparatedFile(
+            self.info, self.paths, self._n_clipped, self._peaks, self._residual, tuple(notes)
+        )
+
     def write(self, mixture: NDArray[Any], vocals: NDArray[np.float32]) -> None:
         """Append a block of the mixture, in the file's own numbers, divided by the estimate of its vocals."""
-        stems, n_clipped = split_block(mixture, vocals, bits=self.info.bits, bits_out=depth(self.subtype))
+        bits, bits_out = self.info.bits, self._bits_out
+        if self._gains:
+            mixed, n_clipped = mix_block(
+                mixture, vocals, self._gains, bits=bits, bits_out=bits_out, double=self._double
+            )
+            stems = {"mix": mixed}
+        else:
+            wanted = tuple(self.paths)
+            stems, n_clipped = split_block(
+                mixture, vocals, bits=bits, bits_out=bits_out, double=self._double, stems=wanted
+            )
+        full_scale = 1.0 if bits_out is None else 2.0 ** (bits_out - 1)
         for stem, writer in self._writers.items():
             writer.write(stems[stem])
-        self.n_clipped += n_clipped
+            peak = max(-float(stems[stem].min()), float(stems[stem].max())) / full_scale
+            self._peaks[stem] = max(self._peaks[stem], peak)
+        if self._residual is not None:
+            self._residual = max(self._residual, null_residual(mixture, bits, stems, bits_out))
+        self._n_clipped += n_clipped
+
+
+def _part(song: Path, info: AudioInfo, options: FileOptions) -> tuple[int, int]:
+    """The first sample of the part that is separated, and the one after its last."""
+    start = round(options.start_seconds * info.sample_rate)
+    end = options.end_seconds
+    stop = info.n_samples if end is None else round(end * info.sample_rate)
+    if not start < stop <= info.n_samples:
+        asked = f"{options.start_seconds:g} to {'its end' if end is None else f'{end:g}'}"
+        length = info.n_samples / info.sample_rate
+        raise ConfigError(f"{song} has no part from {asked} seconds: it lasts {length:.3f} seconds")
+    return start, stop
 
 
 def _refuse_overwriting(source: Path, targets: Iterable[Path]) -> None:

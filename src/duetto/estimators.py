@@ -1,0 +1,79 @@
+"""What a Separator needs of a network or a method, and how one is found by name."""
+
+import difflib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from duetto.baselines import METHODS, Method
+from duetto.bundle import Bundle, list_bundles
+from duetto.errors import ModelError
+from duetto.stft import STFT
+
+
+class EstimatorMetadata(Protocol):
+    """What an estimator says of itself: `BundleMetadata`, or `MethodMetadata`."""
+
+    @property
+    def name(self) -> str:
+        """The name users call it by."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Hertz, at which its transform is meant."""
+
+    @property
+    def stft(self) -> STFT:
+        """Its transform at that rate."""
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """Names of the sources in the order of its masks."""
+
+    @property
+    def segment_seconds(self) -> float:
+        """Length of the pieces that it likes to see."""
+
+
+class MaskEstimator(Protocol):
+    """What a Separator needs: a `Bundle`, a network in training, or a conventional method."""
+
+    @property
+    def metadata(self) -> EstimatorMetadata:
+        """The estimator's transform and the order of its sources."""
+
+    def masks(self, magnitude: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Magnitude (batch_size, n_bins, n_frames) to masks (batch_size, n_sources, n_bins, n_frames).
+
+        It is called from several threads at a time.
+        """
+
+
+def list_models() -> list[str]:
+    """The names that `find_estimators` knows: the bundles that ship, then the conventional methods."""
+    return [*list_bundles(), *METHODS]
+
+
+def find_estimators(model: str | os.PathLike[str]) -> Sequence[Bundle | Method]:
+    """Find a model by the name of a bundle that ships or of a conventional method, or by a bundle's path.
+
+    Returns:
+        The stages of the separation, mostly one; each takes apart the vocals of the one before it.
+
+    Raises:
+        ModelError: none of these, or a damaged bundle; the message lists the names.
+    """
+    name, bundles = str(model), list_bundles()
+    if name in METHODS:
+        return METHODS[name]
+    path = bundles.get(name, Path(model))
+    if path.suffix == ".onnx" or path.exists():
+        return [Bundle(path)]
+    near = difflib.get_close_matches(name, list_models(), n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    names = ", ".join(list_models())
+    raise ModelError(f"no model {name!r}: {hint}Give one of {names} or the path of an .onnx bundle")
