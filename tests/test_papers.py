@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from duetto.errors import ConfigError, MetricError
+from duetto.evaluation import find_contender
 from duetto.reproduce.intervals import TrackTable, interval
 from duetto.reproduce.papers import Row, load_paper, paper_names
 from duetto.reproduce.tables import markdown, verdict
@@ -25,6 +26,13 @@ def test_every_row_has_its_recipe_and_every_recipe_its_row(name: str) -> None:
             assert config.name == row.name
             assert config.data.dataset == paper.dataset
             assert config.data.sample_rate == paper.sample_rate
+
+
+def test_every_method_and_oracle_is_one_that_can_be_scored() -> None:
+    for name in paper_names():
+        for row in load_paper(name).rows:
+            if row.kind in ("method", "oracle"):
+                assert find_contender(row.name)[0] == row.name
 
 
 def test_the_figures_are_as_printed() -> None:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from duetto.bundle import Bundle
 from duetto.datasets import Track
 from duetto.errors import ConfigError, MetricError
-from duetto.evaluation import evaluate
+from duetto.evaluation import evaluate_tracks, find_contender
 from duetto.reproduce.intervals import TrackTable, read_scores
 from duetto.reproduce.papers import Paper, Row
-from duetto.separator import Separator
 from duetto.train.checkpoint import BEST, CONFIG, SUMMARY, Progress
 from duetto.train.config import Config, load_config, read_config
 from duetto.train.export import export_run
@@ -141,15 +141,15 @@ def score_row(lab: Laboratory, row: Row) -> None:
     """Score a row on the test split, unless the scores of the same weights are there.
 
     Raises:
-        DuettoError: as for `evaluate`.
+        DuettoError: as for `evaluate_tracks`.
         OSError: the scores cannot be written.
     """
     if _is_scored(lab, row):
         return
     folder = lab.out / row.name
-    separator = Separator(bundle(folder) if row.kind == "network" else row.name)
+    _, separate = find_contender(bundle(folder) if row.kind == "network" else row.name)
     with lab.watch(f"{row.name}, scoring") as bar:
-        report = evaluate(separator, lab.tracks, jobs=lab.jobs, progress=bar)
+        report = evaluate_tracks(separate, lab.tracks, jobs=lab.jobs, progress=bar)
     report.save(folder / SCORES, about=_key(lab, row))
 
 
@@ -185,7 +185,7 @@ def _about_run(folder: Path) -> dict[str, Any]:
     summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     config = read_config(folder / CONFIG)
     return {
-        "n_parameters": Separator(bundle(folder)).metadata.n_parameters,
+        "n_parameters": Bundle(bundle(folder)).metadata.n_parameters,
         "optimiser": config.optimiser.kind,
         "n_steps": summary["step"],
         "best_step": summary["best_step"],
