@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from duetto import Separator, si_sdr
-from duetto import separator as room
+from duetto import _analysis as room
 from duetto.stft import STFT
 
 RATE = 44100

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from duetto import Separator, si_sdr
-from duetto import separator as room
+from duetto import _analysis as room
 from resolution_matched import RATE, mixtures
 
 Listen = Callable[[NDArray[np.complex64], int], NDArray[np.float32]]

@@ -3,8 +3,8 @@
     python scripts/fuzz_audio.py --n 10000
 
 Whatever the bytes are, a file is separated or refused with an error of ours; never another exception, a
-crash, more than 10 seconds or more than 1 GB. Mutation number K is the same in every run, whatever the number of them:
-`--first K --n 1 --keep FOLDER` makes it again and keeps its file.
+crash, more than 10 seconds or more than 1 GB. Mutation number K is the same in every run, whatever the number
+of them: `--first K --n 1 --keep FOLDER` makes it again and keeps its file.
 """
 
 import argparse

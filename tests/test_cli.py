@@ -18,7 +18,7 @@ from duetto.stem_files import TEMPLATE
 from duetto.train.checkpoint import Progress
 from tiny import write_bundle
 
-COMMANDS = ["separate", "check", "train", "evaluate", "export", "models", "plot"]
+COMMANDS = ["separate", "check", "stream", "train", "evaluate", "export", "reproduce", "models", "plot"]
 RATE = 16000
 
 

@@ -117,7 +117,9 @@ def test_the_papers_network_before_training_passes(tmp_path: Path) -> None:
     assert np.abs(bundle.masks(magnitude) - double).max() < 10 * worst
 
 
-@pytest.mark.parametrize("fault", ["one bias", "one weight", "edge frame", "order of sources"])
+@pytest.mark.parametrize(
+    "fault", ["one bias", "one weight", "edge frame", "order of sources", "forgotten state"]
+)
 def test_a_wrong_graph_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     """Even one that is wrong in one bin, in one weight of thousands or in the last frame alone."""
     trace = room._trace
@@ -126,12 +128,14 @@ def test_a_wrong_graph_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         def __init__(self, network: DRNN) -> None:
             super().__init__()
             self.network, self.n_bins = network, network.n_bins
+            self.look_back, self.state_size = network.look_back, network.state_size
 
-        def masks(self, magnitude: torch.Tensor) -> torch.Tensor:
+        def step(self, magnitude: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             if fault == "edge frame":
                 magnitude = torch.cat([magnitude[..., :-1], 1.01 * magnitude[..., -1:]], dim=-1)
-            masks = self.network.masks(magnitude)
-            return masks.flip(1) if fault == "order of sources" else masks
+            masks, after = self.network.step(magnitude, state)
+            masks = masks.flip(1) if fault == "order of sources" else masks
+            return masks, after if fault != "forgotten state" else 0 * after
 
     def traced(network: DRNN) -> onnx.ModelProto:
         graph = trace(_Faulty(network))  # type: ignore[arg-type]
@@ -162,7 +166,7 @@ def test_metadata_say_what_was_trained(tmp_path: Path) -> None:
     said = dataclasses.asdict(bundle.metadata)
     probe = said.pop("probe")
     assert said == {
-        "format_version": 1,
+        "format_version": 2,
         "name": "small",
         "summary": "a small network",
         "sample_rate": 8000,
@@ -173,6 +177,8 @@ def test_metadata_say_what_was_trained(tmp_path: Path) -> None:
         "sources": ["vocals", "accompaniment"],
         "causal": True,
         "look_ahead": 2,
+        "streams": True,
+        "look_back": 2,
         "n_parameters": sum(p.numel() for p in network_of(bundle, weights, half=True).parameters()),
         "recipe": settings.model_dump(mode="json"),
         "training_data": "nothing",
@@ -210,6 +216,27 @@ def test_half_precision_halves_the_file_and_hardly_moves_the_masks(tmp_path: Pat
     magnitude = probe_input(N_BINS, 50)
     moved = halves.masks(magnitude) - whole.masks(magnitude)
     assert np.sqrt((moved**2).mean()) < 3e-3
+
+
+def test_a_network_without_steps_is_exported_for_whole_sequences(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Whole(torch.nn.Module):
+        def __init__(self, network: DRNN) -> None:
+            super().__init__()
+            self.network, self.n_bins = network, network.n_bins
+
+        def masks(self, magnitude: torch.Tensor) -> torch.Tensor:
+            return self.network.masks(magnitude)
+
+    settings = config()
+    whole = Whole(build_network(settings.network, N_BINS))
+    weights = tmp_path / "weights"
+    save_weights(weights, whole)  # type: ignore[arg-type]
+    monkeypatch.setattr(room, "build_network", lambda *_: whole)
+    bundle = export(settings, weights, tmp_path / "small.onnx")
+    assert not bundle.metadata.streams
+    assert bundle.masks(probe_input(N_BINS, 7)).shape == (1, 2, N_BINS, 7)
 
 
 def test_one_run_exports_the_same_bytes_twice(tmp_path: Path) -> None:

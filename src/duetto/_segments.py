@@ -48,12 +48,13 @@ def map_ahead(
         yield pending.popleft().result()
 
 
-def cross_fade(segments: Iterable[Waveform], overlap: int) -> Iterator[Waveform]:
-    """Join segments, each overlapping the next by `overlap` samples, with a linear cross-fade.
+def cross_fade(segments: Iterable[Waveform], rise: NDArray[np.float32]) -> Iterator[Waveform]:
+    """Join segments, each overlapping the next by as many samples as `rise` has.
 
-    The segments are modified.
+    `rise` is the weight there of the later segment, the earlier one has the rest of 1. The segments are
+    modified.
     """
-    rise = (np.arange(overlap, dtype=np.float32) + 0.5) / np.float32(overlap)
+    overlap = len(rise)
     tail: Waveform | None = None
     for segment in segments:
         if tail is not None:

@@ -28,6 +28,12 @@ def load_audio(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
 
     Raises:
         AudioError: As `AudioReader`.
+
+    Example:
+        >>> import duetto
+        >>> audio, sample_rate = duetto.load_audio("song.flac")
+        >>> audio.shape, audio.dtype, sample_rate
+        ((2, 512662), dtype('float32'), 44100)
     """
     with AudioReader(path) as reader:
         info = reader.info
@@ -59,6 +65,14 @@ def save_audio(
 
     Raises:
         AudioError: As `check_waveform` and `AudioWriter`, or the extension is unknown.
+
+    Example:
+        >>> import duetto, numpy as np
+        >>> tone = 1.1 * np.sin(2 * np.pi * 440 * np.arange(44100) / 44100)
+        >>> duetto.save_audio("tone.wav", tone, 44100)
+        0
+        >>> duetto.save_audio("tone.flac", tone, 44100) > 0  # integers cannot hold more than full scale
+        True
     """
     waveform = check_waveform(audio, sample_rate=sample_rate)
     container = CONTAINERS.get(Path(path).suffix.lower())

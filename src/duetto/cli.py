@@ -13,6 +13,7 @@ from duetto import __version__
 from duetto._checking import check
 from duetto._file_options import to_file_options, with_file_options
 from duetto._research import evaluate, export, reproduce, train
+from duetto._streaming import stream
 from duetto._terminal import MODEL_OPTION, PATH, complain, print_path, progress_bar
 from duetto.errors import ConfigError, DuettoError
 
@@ -245,7 +246,7 @@ def plot(song: Path, model: str, out: Path | None, max_frequency: float) -> None
     print_path(plot_spectrograms(waveforms, sample_rate, target, max_frequency=max_frequency))
 
 
-for _command in (separate, check, train, evaluate, export, reproduce, models, plot):
+for _command in (separate, check, stream, train, evaluate, export, reproduce, models, plot):
     cli.add_command(_command)
 
 

@@ -9,34 +9,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from duetto._metadata import EstimatorMetadata
 from duetto.baselines import METHODS, Method
 from duetto.bundle import Bundle, list_bundles
 from duetto.errors import ModelError
-from duetto.stft import STFT
-
-
-class EstimatorMetadata(Protocol):
-    """What an estimator says of itself: `BundleMetadata`, or `MethodMetadata`."""
-
-    @property
-    def name(self) -> str:
-        """The name users call it by."""
-
-    @property
-    def sample_rate(self) -> int:
-        """Hertz, at which its transform is meant."""
-
-    @property
-    def stft(self) -> STFT:
-        """Its transform at that rate."""
-
-    @property
-    def sources(self) -> Sequence[str]:
-        """Names of the sources in the order of its masks."""
-
-    @property
-    def segment_seconds(self) -> float:
-        """Length of the pieces that it likes to see."""
 
 
 class MaskEstimator(Protocol):

@@ -141,6 +141,18 @@ def evaluate(
     Raises:
         DatasetError: a track that cannot be loaded.
         MetricError: there is no track whose sources all sound.
+
+    Example:
+        >>> import duetto, numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> for stem in ("vocals", "accompaniment"):
+        ...     n_clipped = duetto.save_audio(f"pairs/{stem}/a.wav", rng.uniform(-0.5, 0.5, 16000), 16000)
+        >>> tracks = duetto.load_tracks("pairs", "pairs", split="all")
+        >>> [track.name for track in tracks]
+        ['a']
+        >>> report = duetto.evaluate(duetto.Separator("drnn"), tracks)
+        >>> report.means["vocals"].n_tracks
+        1
     """
     return evaluate_tracks(partial(_separate_blindly, separator), tracks, jobs=jobs, progress=progress)
 

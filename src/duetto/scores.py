@@ -90,6 +90,14 @@ def bss_eval(
 
     Source:
         Vincent, Gribonval and Févotte, "Performance measurement in blind audio source separation", 2006.
+
+    Example:
+        >>> import duetto, numpy as np
+        >>> vocals, accompaniment = np.random.default_rng(0).normal(size=(2, 8000))
+        >>> references = {"vocals": vocals, "accompaniment": accompaniment}
+        >>> estimates = references | {"vocals": vocals + 0.1 * accompaniment}
+        >>> round(duetto.bss_eval(references, estimates)["vocals"].sir)
+        20
     """
     if filter_length < 1:
         raise MetricError(f"filter_length is {filter_length}: give at least 1 tap (BSS Eval 3.0 has 512)")
@@ -125,6 +133,11 @@ def si_sdr(reference: ArrayLike, estimate: ArrayLike) -> float:
 
     Source:
         Le Roux, Wisdom, Erdogan and Hershey, "SDR - half-baked or well done?", 2019.
+
+    Example:
+        >>> import duetto
+        >>> round(duetto.si_sdr([3.0, 4.0, 0.0], [6.0, 8.0, 1.0]))
+        20
     """
     (true,), (estimated,) = _aligned({"source": reference}, {"source": estimate})
     energy = np.vecdot(true, true)

@@ -2,24 +2,26 @@
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from duetto._analysis import Analysis
+from duetto._live import StepEstimator, latency, live_vocals
 from duetto._segments import Fifo, Waveform, cross_fade, cut, map_ahead
 from duetto._waveform import check_sample_rate
 from duetto.audio import AudioReader, check_waveform, load_audio, to_float
 from duetto.bundle import DEFAULT_MODEL
 from duetto.errors import AudioError, ConfigError
 from duetto.estimators import MaskEstimator, find_estimators
-from duetto.masks import binary_masks, griffin_lim
+from duetto.masks import griffin_lim
 from duetto.stem_files import DEFAULT_OPTIONS, FileOptions, SeparatedFile, StemFiles
-from duetto.stft import STFT
 
 Progress = Callable[[int, int], None]
 
@@ -39,7 +41,7 @@ class Separator:
         griffin_lim_rounds: 0 keeps the mixture's phase; n finds the vocals' own phase in n rounds.
         segment_seconds: length of the pieces that the network sees, by default what it likes best; the
             memory needed grows with it.
-        overlap_seconds: neighbouring pieces are cross-faded over so long.
+        overlap_seconds: neighbouring pieces share so much, in which a network warms up.
 
     Attributes:
         metadata: what the network says of itself.
@@ -47,6 +49,12 @@ class Separator:
     Raises:
         ModelError: no such bundle, or a damaged one.
         ConfigError: an option out of range.
+
+    Example:
+        >>> import duetto
+        >>> separator = duetto.Separator("drnn", mask="ratio")  # load once, use often, from any thread
+        >>> separator.metadata.sample_rate
+        16000
     """
 
     def __init__(
@@ -56,7 +64,7 @@ class Separator:
         mask: Literal["ratio", "binary"] = "ratio",
         griffin_lim_rounds: int = 0,
         segment_seconds: float | None = None,
-        overlap_seconds: float = 1.0,
+        overlap_seconds: float = 2.0,
     ) -> None:
         if mask not in ("ratio", "binary"):
             raise ConfigError(f"mask={mask!r}: choose 'ratio' or 'binary'")
@@ -87,43 +95,81 @@ class Separator:
         Args:
             audio: float (n_channels, n_samples) or (n_samples,), full scale 1; it is not modified.
             sample_rate: hertz.
-            progress: called with the number of samples done and of all samples.
+            progress: called with the number of samples done and of all samples. What it raises stops the
+                work and reaches the caller; that is how to cancel.
 
         Returns:
             "vocals" and "accompaniment", float32 of the shape of `audio`, summing to it.
 
         Raises:
             AudioError: a waveform or sample rate that the gate refuses.
+
+        Example:
+            >>> import duetto
+            >>> audio, sample_rate = duetto.load_audio("song.flac")
+            >>> stems = duetto.Separator().separate(audio, sample_rate)
+            >>> bool(abs(stems["vocals"] + stems["accompaniment"] - audio).max() < 1e-6)
+            True
+
+            Cancelling, here after the first piece:
+
+            >>> def progress(done, total):
+            ...     raise RuntimeError("enough")
+            >>> duetto.Separator().separate(audio, sample_rate, progress=progress)
+            Traceback (most recent call last):
+            RuntimeError: enough
         """
         waveform, sample_rate = check_waveform(audio), check_sample_rate(sample_rate, "the waveform")
         starts = range(0, waveform.shape[-1], _BLOCK_SECONDS * sample_rate)
         blocks = (waveform[:, start : start + starts.step] for start in starts)
         vocals, done = np.empty_like(waveform), 0
-        for piece in self._vocals(blocks, sample_rate):
-            vocals[:, done : done + piece.shape[-1]] = piece
-            done += piece.shape[-1]
-            if progress:
-                progress(done, waveform.shape[-1])
+        with closing(self._vocals(blocks, sample_rate)) as pieces:
+            for piece in pieces:
+                vocals[:, done : done + piece.shape[-1]] = piece
+                done += piece.shape[-1]
+                if progress:
+                    progress(done, waveform.shape[-1])
         stems = {"vocals": vocals, "accompaniment": waveform - vocals}
         return {name: stem.reshape(np.shape(audio)) for name, stem in stems.items()}
 
     def stream(self, blocks: Iterable[ArrayLike], sample_rate: int) -> Iterator[dict[str, Waveform]]:
         """Take a stream of blocks apart, in constant memory.
 
+        Leaving the loop, or `close`, ends it; so does an error of `blocks`, which reaches the caller.
+
         Args:
             blocks: consecutive blocks, each (n_channels, n_samples) of any length.
             sample_rate: hertz.
 
         Yields:
-            Consecutive blocks of stems. Their lengths differ from the input's; joined they are what
-            `separate` gives for the joined input.
+            Consecutive blocks of stems as soon as they are known, `latency_seconds` after the input. Their
+            lengths differ from the input's; joined they are as long. A network that streams gives what one
+            pass over the joined input gives, whatever the blocks; any other what `separate` gives.
 
         Raises:
             AudioError: a block that the gate refuses.
+
+        Example:
+            >>> import duetto, numpy as np
+            >>> audio, sample_rate = duetto.load_audio("song.flac")
+            >>> blocks = np.array_split(audio[:, :sample_rate], 50, axis=-1)  # 20 ms each, as they come in
+            >>> separator = duetto.Separator()
+            >>> round(separator.latency_seconds(sample_rate), 3)
+            0.096
+            >>> stems = list(separator.stream(blocks, sample_rate))
+            >>> np.concatenate([block["vocals"] for block in stems], axis=-1).shape
+            (2, 44100)
         """
         mixture, sample_rate = Fifo(), check_sample_rate(sample_rate, "the stream")
-        for vocals in self._vocals(map(mixture.put, _checked(blocks)), sample_rate):
-            yield {"vocals": vocals, "accompaniment": mixture.take(vocals.shape[-1]) - vocals}
+        checked = map(mixture.put, _checked(blocks))
+        if self._is_live:
+            (analysis,) = self._analyses(sample_rate)
+            pieces = live_vocals(cast(StepEstimator, self._stages[0]), analysis, checked)
+        else:
+            pieces = self._vocals(checked, sample_rate, n_ahead=0)  # the next segment may be long in coming
+        with closing(pieces):
+            for vocals in pieces:
+                yield {"vocals": vocals, "accompaniment": mixture.take(vocals.shape[-1]) - vocals}
 
     def separate_file(
         self,
@@ -139,7 +185,8 @@ class Separator:
             song: path of an audio file.
             out: folder for the stems; it is made, and files appear in it only when they are complete.
             options: what is written.
-            progress: called with the number of samples done and of all samples.
+            progress: called with the number of samples done and of all samples. What it raises stops the
+                work and reaches the caller; that is how to cancel.
 
         Returns:
             The paths, peaks, the null residual, and what was clipped.
@@ -147,6 +194,12 @@ class Separator:
         Raises:
             AudioError: the song cannot be read or a stem cannot be written; no partial file is left.
             ConfigError: a template that cannot be used, or options that the song or the format cannot meet.
+
+        Example:
+            >>> import duetto
+            >>> done = duetto.Separator().separate_file("song.flac", "stems")
+            >>> [path.as_posix() for path in done.paths.values()]
+            ['stems/drnn/song/vocals.flac', 'stems/drnn/song/accompaniment.flac']
         """
         with AudioReader(song) as reader:
             info = reader.info
@@ -155,74 +208,97 @@ class Separator:
                 mixture, done = Fifo(), 0
                 read = reader.blocks(_BLOCK_SECONDS * info.sample_rate, stems.start, stems.stop)
                 floats = (to_float(block, info.bits) for block in map(mixture.put, read))
-                for vocals in self._vocals(floats, info.sample_rate):
-                    stems.write(mixture.take(vocals.shape[-1]), vocals)
-                    done += vocals.shape[-1]
-                    if progress:
-                        progress(done, stems.stop - stems.start)
+                with closing(self._vocals(floats, info.sample_rate)) as pieces:
+                    for vocals in pieces:
+                        stems.write(mixture.take(vocals.shape[-1]), vocals)
+                        done += vocals.shape[-1]
+                        if progress:
+                            progress(done, stems.stop - stems.start)
         return stems.result
 
-    def _vocals(self, blocks: Iterable[Waveform], sample_rate: int) -> Iterator[Waveform]:
-        """Blocks (n_channels, any length) of the mixture to blocks of the vocals, as many samples in all."""
-        hop_length = _song_stft(self._stages[0], sample_rate).hop_length
-        overlap = max(1, round(self.overlap_seconds * sample_rate))
-        hops = max(1, round((self.segment_seconds - self.overlap_seconds) * sample_rate / hop_length))
-        stride = hops * hop_length  # a whole number of hops: the frames of all segments lie on one grid
-        segments = cut(blocks, length=stride + overlap, stride=stride)
-        with ThreadPoolExecutor(_N_THREADS) as threads:
-            separated = map_ahead(threads, partial(self._separate, sample_rate), segments, n_ahead=_N_THREADS)
-            yield from cross_fade(separated, overlap)
+    def latency_seconds(self, sample_rate: int) -> float:
+        """How far the blocks of `stream` lag behind its input, the time to compute them left out.
 
-    def _separate(self, sample_rate: int, segment: Waveform) -> Waveform:
+        It is the length of a segment, or for a network that streams, of a frame and its look-ahead. Blocks
+        that come in add their own length.
+
+        Args:
+            sample_rate: hertz.
+
+        Raises:
+            AudioError: a sample rate that the gate refuses.
+        """
+        sample_rate = check_sample_rate(sample_rate, "the stream")
+        analysis = self._analyses(sample_rate)[0]
+        n_samples = latency(analysis) if self._is_live else sum(self._segments(analysis))
+        return n_samples / sample_rate
+
+    @property
+    def _is_live(self) -> bool:
+        """Whether a stream goes frame by frame; Griffin-Lim has to see what follows."""
+        return self.metadata.streams and not self.griffin_lim_rounds
+
+    def _analyses(self, sample_rate: int) -> list[Analysis]:
+        """Of each stage."""
+        return [
+            Analysis(metadata=stage.metadata, sample_rate=sample_rate, mask=self.mask)
+            for stage in self._stages
+        ]
+
+    def _segments(self, analysis: Analysis) -> tuple[int, int]:
+        """Stride and overlap in samples.
+
+        The stride is a whole number of hops: the frames of all segments lie on one grid.
+        """
+        rate, hop_length = analysis.sample_rate, analysis.stft.hop_length
+        n_hops = max(1, round((self.segment_seconds - self.overlap_seconds) * rate / hop_length))
+        return n_hops * hop_length, max(1, round(self.overlap_seconds * rate))
+
+    def _rise(self, analysis: Analysis, overlap: int) -> NDArray[np.float32]:
+        """Weight of the later of two segments where they overlap.
+
+        A causal network is right until its look-ahead meets the end, but wrong at first, having heard
+        nothing; so the later segment comes in late. Measured in benchmarks/stream.py.
+        """
+        start, length = 0, overlap
+        if self.metadata.causal:
+            length = -(-overlap // 8)
+            start = max(0, overlap - length - latency(analysis))
+        places = np.arange(overlap, dtype=np.float32) + np.float32(0.5)
+        return np.clip((places - start) / length, 0, 1)
+
+    def _vocals(
+        self, blocks: Iterable[Waveform], sample_rate: int, *, n_ahead: int | None = None
+    ) -> Generator[Waveform, None, None]:
+        """Blocks (n_channels, any length) of the mixture to blocks of the vocals, as many samples in all.
+
+        Close it (`contextlib.closing`), so that its threads end with it whatever happens.
+        """
+        analyses = self._analyses(sample_rate)
+        stride, overlap = self._segments(analyses[0])
+        segments = cut(blocks, length=stride + overlap, stride=stride)
+        n_ahead = _N_THREADS if n_ahead is None else n_ahead
+        threads = ThreadPoolExecutor(_N_THREADS)
+        try:
+            separated = map_ahead(threads, partial(self._separate, analyses), segments, n_ahead=n_ahead)
+            yield from cross_fade(separated, self._rise(analyses[0], overlap))
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+    def _separate(self, analyses: Sequence[Analysis], segment: Waveform) -> Waveform:
         """Segment of the mixture (n_channels, n_samples) to the same of the vocals."""
-        for estimator in self._stages:
-            segment = self._masked(estimator, _song_stft(estimator, sample_rate), segment)
+        for estimator, analysis in zip(self._stages, analyses, strict=True):
+            segment = self._masked(estimator, analysis, segment)
         return segment
 
-    def _masked(self, estimator: MaskEstimator, stft: STFT, segment: Waveform) -> Waveform:
+    def _masked(self, estimator: MaskEstimator, analysis: Analysis, segment: Waveform) -> Waveform:
         """The vocals of a segment (n_channels, n_samples) by one estimator's mask."""
-        metadata = estimator.metadata
-        scale = metadata.stft.window_values.sum() / stft.window_values.sum()
+        stft, n_samples, n_iter = analysis.stft, segment.shape[-1], self.griffin_lim_rounds
         spectrogram = stft.forward(segment)
-        magnitude = _network_input(spectrogram, metadata.stft.n_bins) * scale
-        masks = dict(zip(metadata.sources, estimator.masks(magnitude[None])[0], strict=True))
-        if self.mask == "binary":
-            masks = binary_masks(masks)
-        spectrogram *= _extend(masks["vocals"], stft.n_bins)
-        n_samples, n_iter = segment.shape[-1], self.griffin_lim_rounds
+        spectrogram *= analysis.vocals_mask(estimator.masks(analysis.magnitude(spectrogram)))
         if n_iter:
             return griffin_lim(np.abs(spectrogram), spectrogram, stft, n_samples, n_iter=n_iter)
         return stft.inverse(spectrogram, n_samples)
-
-
-def _song_stft(estimator: MaskEstimator, sample_rate: int) -> STFT:
-    """The estimator's transform at the rate of the song."""
-    return estimator.metadata.stft.resampled(estimator.metadata.sample_rate, sample_rate)
-
-
-def _network_input(spectrogram: NDArray[np.complex64], n_bins: int) -> NDArray[np.float32]:
-    """Magnitude (n_bins, n_frames) of all channels together, on the network's frequency axis.
-
-    Mostly their mean, in which a voice in the middle stands out. A tenth of their mean power is added, so
-    that channels of opposite sign do not cancel. Measured in benchmarks/stereo.py.
-    """
-    seen = spectrogram[:, :n_bins]
-    mean = seen.mean(axis=0)
-    power = (seen.real**2 + seen.imag**2).mean(axis=0)
-    magnitude = np.sqrt(0.9 * (mean.real**2 + mean.imag**2) + 0.1 * power)
-    return np.pad(magnitude, [(0, n_bins - magnitude.shape[0]), (0, 0)])
-
-
-def _extend(mask: NDArray[np.float32], n_bins: int) -> NDArray[np.float32]:
-    """Bring a mask (network's n_bins, n_frames) to `n_bins`.
-
-    Above the network's band it goes on as the mean of its top eighth.
-    """
-    n_above = n_bins - mask.shape[0]
-    if n_above <= 0:
-        return mask[:n_bins]
-    top = mask[-(mask.shape[0] // 8) :].mean(axis=0)
-    return np.concatenate([mask, np.broadcast_to(top, (n_above, top.size))])
 
 
 def _checked(blocks: Iterable[ArrayLike]) -> Iterator[Waveform]:
@@ -254,5 +330,11 @@ def separate(song: str | os.PathLike[str]) -> dict[str, Waveform]:
 
     Raises:
         AudioError: the song cannot be read.
+
+    Example:
+        >>> import duetto
+        >>> stems = duetto.separate("song.flac")
+        >>> {name: stem.shape for name, stem in stems.items()}
+        {'vocals': (2, 512662), 'accompaniment': (2, 512662)}
     """
     return _default_separator().separate(*load_audio(song))

@@ -91,15 +91,20 @@ class STFT:
         dropped tail comes back as zero, and so do the samples at both ends, one with the sine window and
         a few with the Hann window, where the only window is as good as 0.
         """
-        frames = np.fft.irfft(spectrogram.swapaxes(-1, -2), self.n_fft).astype(np.float32, copy=False)
-        frames *= self.window_values
+        frames = self.frames(spectrogram)
         summed = self._overlap_add(frames)
         weight = self._overlap_add(np.broadcast_to(self.window_values**2, frames.shape[-2:]))
-        np.divide(summed, weight, out=summed, where=weight > 1e-8)
+        divide(summed, weight)
         start = self.n_fft // 2 if self.centred else 0
         waveform = summed[..., start : start + n_samples]
         missing = n_samples - waveform.shape[-1]
         return np.pad(waveform, [(0, 0)] * (waveform.ndim - 1) + [(0, missing)]) if missing else waveform
+
+    def frames(self, spectrogram: NDArray[np.complex64]) -> NDArray[np.float32]:
+        """Spectrogram (..., n_bins, n_frames) to the windowed frames (..., n_frames, n_fft) to be added."""
+        frames = np.fft.irfft(spectrogram.swapaxes(-1, -2), self.n_fft).astype(np.float32, copy=False)
+        frames *= self.window_values
+        return frames
 
     def _overlap_add(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         """Sum of frames (..., n_frames, n_fft), each `hop_length` after the one before it."""
@@ -111,3 +116,8 @@ class STFT:
             piece = frames[..., k * hop : (k + 1) * hop]
             summed[..., k : k + n_frames, : piece.shape[-1]] += piece
         return summed.reshape(*leading, -1)
+
+
+def divide(summed: NDArray[np.float32], weight: NDArray[np.float32]) -> None:
+    """Divide added frames, in place, by the sum of their squared windows where that is more than nothing."""
+    np.divide(summed, weight, out=summed, where=weight > 1e-8)

@@ -5,6 +5,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,10 @@ class MethodMetadata:
     segment_seconds: float
     sample_rate: int = 16_000
     sources: Sequence[str] = ("vocals", "accompaniment")
+    causal: ClassVar = False
+    look_ahead: ClassVar = 0
+    streams: ClassVar = False
+    look_back: ClassVar = 0
 
     def to_json(self) -> str:
         """All of it as text."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from duetto import __version__
 from duetto.bundle import FORMAT_VERSION, BundleMetadata, probe_answer, probe_input
 from duetto.train.config import Config
-from duetto.train.networks import Network
+from duetto.train.networks import Network, Streaming
 
 
 class NetworkEstimator:
@@ -44,6 +44,8 @@ class NetworkEstimator:
             sources=["vocals", "accompaniment"],
             causal=True,
             look_ahead=config.network.look_ahead,
+            streams=isinstance(self.network, Streaming),
+            look_back=self.network.look_back if isinstance(self.network, Streaming) else 0,
             n_parameters=sum(parameter.numel() for parameter in self.network.parameters()),
             recipe=config.model_dump(mode="json"),
             training_data=config.data.description,
@@ -61,3 +63,15 @@ class NetworkEstimator:
                 self.network.masks(torch.from_numpy(magnitude).to(device)).cpu().numpy()
             )
         return masks
+
+    def step(
+        self, magnitude: NDArray[np.float32], state: NDArray[np.float32] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The masks of a piece and the state after it, as `Bundle.step`."""
+        assert isinstance(self.network, Streaming)  # else the metadata say that it does not stream
+        device = next(self.network.parameters()).device
+        if state is None:
+            state = np.zeros((len(magnitude), self.network.state_size), np.float32)
+        with torch.inference_mode():
+            masks, after = self.network.step(*(torch.from_numpy(a).to(device) for a in (magnitude, state)))
+        return masks.cpu().numpy(), after.cpu().numpy()

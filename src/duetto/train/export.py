@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
@@ -20,7 +21,7 @@ from duetto.errors import ConfigError, ModelError
 from duetto.train.checkpoint import BEST, CONFIG, SUMMARY, load_weights, write_whole
 from duetto.train.config import Config, read_config
 from duetto.train.estimator import NetworkEstimator
-from duetto.train.networks import Network, build_network
+from duetto.train.networks import Network, Streaming, build_network
 
 OPSET = 17
 PARITY = 1e-4  # of the masks, root mean square over the bins of each frame
@@ -110,17 +111,28 @@ def _read(path: Path, advice: str) -> dict[str, Any]:
 
 
 class _Masks(nn.Module):
+    """A network as the graph of a bundle: of whole sequences, or of pieces if it can take them."""
+
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, magnitude: Tensor) -> Tensor:
-        return self.network.masks(magnitude)
+    def forward(self, magnitude: Tensor, state: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        if state is None:
+            return self.network.masks(magnitude)
+        assert isinstance(self.network, Streaming)
+        return self.network.step(magnitude, state)
 
 
 def _trace(network: Network) -> onnx.ModelProto:
-    example = torch.from_numpy(probe_input(network.n_bins, 50))
-    axes = {"magnitude": {0: "batch_size", 2: "n_frames"}, "masks": {0: "batch_size", 3: "n_frames"}}
+    example = {"magnitude": torch.from_numpy(probe_input(network.n_bins, 50))}
+    outputs = ["masks"]
+    if isinstance(network, Streaming):
+        example["state"] = torch.zeros(1, network.state_size)
+        outputs.append("next_state")
+    axes = {name: {0: "batch_size"} for name in (*example, *outputs)}
+    axes["magnitude"][2] = "n_frames" if len(outputs) == 1 else "n_frames_seen"
+    axes["masks"][3] = "n_frames"
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # the exporter announces its successor, which does not yet know recurrent layers of any length,
         # and doubts batches of several, which the parity check below tries
@@ -129,10 +141,10 @@ def _trace(network: Network) -> onnx.ModelProto:
         path = Path(folder) / "network.onnx"
         torch.onnx.export(
             _Masks(network),
-            (example,),
+            tuple(example.values()),
             str(path),
-            input_names=["magnitude"],
-            output_names=["masks"],
+            input_names=list(example),
+            output_names=outputs,
             dynamic_axes=axes,
             opset_version=OPSET,
             dynamo=False,
@@ -167,10 +179,21 @@ def _prove(bundle: Bundle, estimator: NetworkEstimator, n_bins: int) -> None:
     for n_frames in PARITY_FRAMES:
         one = probe_input(n_bins, n_frames)
         batch = np.concatenate([one, 0.1 * one[..., ::-1]])
-        difference = bundle.masks(batch) - estimator.masks(batch)
-        worst = float(np.sqrt((difference**2).mean(axis=2)).max())
+        answers = [bundle.masks(batch), *([_by_pieces(bundle, batch)] if bundle.metadata.streams else [])]
+        differences = np.stack(answers) - estimator.masks(batch)
+        worst = float(np.sqrt((differences**2).mean(axis=3)).max())
         if not worst <= PARITY:
             raise ModelError(
                 f"{bundle.path.name}: the exported graph differs from the network by {worst:.1e} on "
                 f"{n_frames} frames, allowed are {PARITY:.0e}; report this with the version of torch"
             )
+
+
+def _by_pieces(bundle: Bundle, magnitude: NDArray[np.float32], n_frames: int = 13) -> NDArray[np.float32]:
+    edges = bundle.metadata.look_back, bundle.metadata.look_ahead
+    padded = np.pad(magnitude, [(0, 0), (0, 0), edges], mode="edge")
+    pieces, state = [], None
+    for start in range(0, magnitude.shape[-1], n_frames):
+        masks, state = bundle.step(padded[..., start : start + sum(edges) + n_frames], state)
+        pieces.append(masks)
+    return np.concatenate(pieces, axis=-1)

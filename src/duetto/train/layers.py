@@ -8,14 +8,19 @@ from torch import Tensor
 EPSILON = 1e-10
 
 
-def neighbours(magnitude: Tensor, n_frames: int) -> list[Tensor]:
-    """Magnitude (..., any number of frames) as seen from each frame's neighbours, from the earliest.
+def repeat_edges(magnitude: Tensor, n_side: int) -> Tensor:
+    """Magnitude (..., n_frames) with `n_side` copies of the edge frames beyond both edges."""
+    return torch.cat([magnitude[..., :1]] * n_side + [magnitude] + [magnitude[..., -1:]] * n_side, dim=-1)
 
-    `n_frames` is odd; the middle one is the magnitude itself. At the edges the edge frame is repeated.
+
+def neighbours(padded: Tensor, n_frames: int) -> list[Tensor]:
+    """What each frame has around it: the first, ..., the last of every `n_frames` frames in a row.
+
+    Padded (..., n) to `n_frames` (odd) tensors (..., n - n_frames + 1), of which the middle one holds the
+    frames themselves.
     """
-    n_side = n_frames // 2
-    padded = torch.cat([magnitude[..., :1]] * n_side + [magnitude] + [magnitude[..., -1:]] * n_side, dim=-1)
-    return [padded[..., k : k + magnitude.shape[-1]] for k in range(n_frames)]
+    n_inside = padded.shape[-1] - n_frames + 1
+    return [padded[..., k : k + n_inside] for k in range(n_frames)]
 
 
 def ratio_masks(

@@ -1,10 +1,30 @@
 """The networks, one per file, none knowing of another."""
 
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
 from duetto.train.config import DRNNConfig, VPNNConfig
 from duetto.train.networks.drnn import DRNN
 from duetto.train.networks.vpnn import VPNN
 
 Network = DRNN | VPNN
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """A network that can also take a sequence piece by piece."""
+
+    @property
+    def look_back(self) -> int:
+        """Frames before a piece that it sees again."""
+
+    @property
+    def state_size(self) -> int:
+        """Numbers that it carries from piece to piece."""
+
+    def step(self, magnitude: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """The masks of a piece with its neighbours and the state after them; see `duetto.bundle`."""
 
 
 def build_network(config: DRNNConfig | VPNNConfig, n_bins: int) -> Network:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from duetto.train.config import DRNNConfig
-from duetto.train.layers import EPSILON, neighbours, ratio_masks
+from duetto.train.layers import EPSILON, neighbours, ratio_masks, repeat_edges
 
 
 class DRNN(nn.Module):
@@ -32,15 +32,49 @@ class DRNN(nn.Module):
         self.output = nn.Linear(n_inputs, config.n_outputs * n_bins, bias=config.bias)
         _initialise(self)
 
+    @property
+    def look_back(self) -> int:
+        """Frames before its own that a mask depends on directly; as many after it."""
+        return self.config.context // 2
+
+    @property
+    def state_size(self) -> int:
+        """Numbers that the recurrent layers carry from frame to frame."""
+        return len(self.config.recurrent_layers) * self.config.hidden_size
+
     def activations(self, magnitude: Tensor) -> Tensor:
         """Magnitude (batch_size, n_bins, n_frames) to the linear outputs.
 
         They are (batch_size, n_outputs, n_bins, n_frames).
         """
-        hidden = torch.cat(neighbours(magnitude, self.config.context), dim=1).transpose(1, 2)
+        state = magnitude.new_zeros(magnitude.shape[0], self.state_size)
+        return self._run(repeat_edges(magnitude, self.look_back), state)[0]
+
+    def step(self, magnitude: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Masks of a piece of a sequence, given the state that the piece before left.
+
+        Args:
+            magnitude: (batch_size, n_bins, n_frames + context - 1), the piece and its neighbours.
+            state: (batch_size, state_size), zeros at the start.
+
+        Returns:
+            Masks (batch_size, 2, n_bins, n_frames) and the state after them.
+        """
+        activations, state = self._run(magnitude, state)
+        return self._masks(activations, neighbours(magnitude, self.config.context)[self.look_back]), state
+
+    def _run(self, padded: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = torch.cat(neighbours(padded, self.config.context), dim=1).transpose(1, 2)
+        before = iter(torch.split(state, self.config.hidden_size, dim=1))
+        after = []
         for layer in self.layers:
-            hidden = layer(hidden)[0] if isinstance(layer, nn.RNN) else F.relu(layer(hidden))
-        return self.output(hidden).transpose(1, 2).unflatten(1, (self.config.n_outputs, self.n_bins))
+            if isinstance(layer, nn.RNN):
+                hidden, last = layer(hidden, next(before)[None].contiguous())
+                after.append(last[0])
+            else:
+                hidden = F.relu(layer(hidden))
+        activations = self.output(hidden).transpose(1, 2).unflatten(1, (self.config.n_outputs, self.n_bins))
+        return activations, torch.cat(after, dim=1) if after else state
 
     def forward(self, magnitude: Tensor) -> Tensor:
         """Magnitude (batch_size, n_bins, n_frames) to estimates (batch_size, n_outputs, n_bins, n_frames)."""
@@ -51,7 +85,9 @@ class DRNN(nn.Module):
 
     def masks(self, magnitude: Tensor) -> Tensor:
         """Magnitude (batch_size, n_bins, n_frames) to masks in [0, 1], (batch_size, 2, n_bins, n_frames)."""
-        activations = self.activations(magnitude)
+        return self._masks(self.activations(magnitude), magnitude)
+
+    def _masks(self, activations: Tensor, magnitude: Tensor) -> Tensor:
         if self.config.n_outputs == 1:
             vocals = (activations.abs() / (magnitude.unsqueeze(1) + EPSILON)).clamp(0, 1)
             return torch.cat([vocals, 1 - vocals], dim=1)

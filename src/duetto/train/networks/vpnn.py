@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from duetto.train.config import VPNNConfig
-from duetto.train.layers import neighbours, ratio_masks
+from duetto.train.layers import neighbours, ratio_masks, repeat_edges
 
 DARK = 0.0938
 """Where the first two components of a spectral colour are full (the papers' n)."""
@@ -77,7 +77,7 @@ class VPNN(nn.Module):
         if self.config.vectors == "colour":
             vectors = colours(magnitude / self.config.brightest)
         else:
-            vectors = torch.stack(neighbours(magnitude, 3))
+            vectors = torch.stack(neighbours(repeat_edges(magnitude, 1), 3))
         hidden = vectors.transpose(-2, -1)
         for layer in self.layers:
             hidden = getattr(torch, self.config.activation)(layer(hidden))

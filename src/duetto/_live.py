@@ -1,0 +1,105 @@
+"""The vocals of a song that is still arriving, frame by frame; for networks that carry a state.
+
+Every frame is a step of its own, so the result does not depend on how the song is cut into blocks.
+"""
+
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import replace
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from duetto._analysis import Analysis
+from duetto._segments import Waveform, cut
+from duetto.stft import STFT, divide
+
+Spectrum = NDArray[np.complex64]
+T = TypeVar("T")
+
+
+class StepEstimator(Protocol):
+    """What a stream needs of a network: a `Bundle` that streams, or a network in training."""
+
+    def step(
+        self, magnitude: NDArray[np.float32], state: NDArray[np.float32] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The masks of a piece and the state after it; see `Bundle.step`."""
+
+
+def latency(analysis: Analysis) -> int:
+    """How many samples of the song may have come in that have not come out."""
+    stft = analysis.stft
+    return stft.n_fft + analysis.metadata.look_ahead * stft.hop_length
+
+
+def live_vocals(
+    network: StepEstimator, analysis: Analysis, blocks: Iterable[Waveform]
+) -> Generator[Waveform, None, None]:
+    """Blocks (n_channels, any length) of the mixture to blocks of the vocals, as many samples in all.
+
+    They are what one pass of the network over the whole song gives.
+    """
+    stft = replace(analysis.stft, centred=False)
+    n_samples = 0
+
+    def centred() -> Iterator[Waveform]:
+        nonlocal n_samples
+        for block in blocks:
+            if n_samples == 0:
+                yield np.zeros((len(block), stft.n_fft // 2), np.float32)
+            n_samples += block.shape[-1]
+            yield block
+        if n_samples:
+            n_after = stft.n_fft // 2 + -n_samples % stft.hop_length
+            yield np.zeros((len(block), n_after), np.float32)
+
+    spectra = map(stft.forward, cut(centred(), length=stft.n_fft, stride=stft.hop_length))
+    start = -(stft.n_fft // 2)
+    for piece in _overlap_add(stft, _masked(network, analysis, spectra)):
+        inside = piece[:, max(0, -start) : max(0, n_samples - start)]
+        start += piece.shape[-1]
+        if inside.shape[-1]:
+            yield inside
+
+
+def _masked(network: StepEstimator, analysis: Analysis, spectra: Iterable[Spectrum]) -> Iterator[Spectrum]:
+    """Spectra of the mixture (n_channels, n_bins, 1) to those of the vocals."""
+    look_back, look_ahead = analysis.metadata.look_back, analysis.metadata.look_ahead
+    frames = ((spectrum, analysis.magnitude(spectrum)) for spectrum in spectra)
+    state = None
+    for window in _windows(frames, look_back, look_ahead):
+        masks, state = network.step(np.concatenate([seen for _, seen in window], axis=-1), state)
+        yield window[look_back][0] * analysis.vocals_mask(masks)
+
+
+def _windows(items: Iterable[T], n_before: int, n_after: int) -> Iterator[deque[T]]:
+    """Each item among its neighbours; beyond the ends the first and the last item are repeated."""
+    window: deque[T] = deque(maxlen=n_before + 1 + n_after)
+    for item in items:
+        window.extend([item] * (1 if window else n_before + 1))
+        if len(window) == window.maxlen:
+            yield window
+    for _ in range(n_after if window else 0):
+        window.append(window[-1])
+        if len(window) == window.maxlen:
+            yield window
+
+
+def _overlap_add(stft: STFT, spectra: Iterable[Spectrum]) -> Iterator[Waveform]:
+    """Spectra (n_channels, n_bins, 1) to the samples to which no later spectrum adds, as `STFT.inverse`."""
+    summed: Waveform | None = None
+    weight = np.zeros(stft.n_fft, np.float32)
+    for spectrum in spectra:
+        frame = stft.frames(spectrum)[:, 0]
+        summed = frame if summed is None else summed + frame
+        weight += stft.window_values**2
+        done, summed = np.split(summed, [stft.hop_length], axis=-1)
+        divide(done, weight[: stft.hop_length])
+        yield done
+        summed = np.pad(summed, [(0, 0), (0, stft.hop_length)])
+        weight = np.pad(weight[stft.hop_length :], (0, stft.hop_length))
+    if summed is not None:
+        divide(summed, weight)
+        yield summed

@@ -1,0 +1,186 @@
+"""What an estimator says of itself; of a bundle, as JSON in its file: every key known, typed and in range."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from duetto._waveform import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
+from duetto.errors import ModelError
+from duetto.stft import STFT, Window
+
+FORMAT_VERSION = 2  # 1 knew no bundles that stream
+
+
+class EstimatorMetadata(Protocol):
+    """What an estimator says of itself: `BundleMetadata`, or `MethodMetadata`."""
+
+    @property
+    def name(self) -> str:
+        """The name users call it by."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Hertz, at which its transform is meant."""
+
+    @property
+    def stft(self) -> STFT:
+        """Its transform at that rate."""
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """Names of the sources in the order of its masks."""
+
+    @property
+    def segment_seconds(self) -> float:
+        """Length of the pieces that it likes to see."""
+
+    @property
+    def causal(self) -> bool:
+        """Whether a mask depends on no later frame than `look_ahead` ahead."""
+
+    @property
+    def look_ahead(self) -> int:
+        """Frames."""
+
+    @property
+    def streams(self) -> bool:
+        """Whether it carries a state from piece to piece."""
+
+    @property
+    def look_back(self) -> int:
+        """Frames before a piece that it then sees again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleMetadata:
+    """What a bundle says of itself.
+
+    Attributes:
+        format_version: of these keys and of the graph's inputs and outputs.
+        name: the name users call it by.
+        summary: one line: which network, for what.
+        sample_rate: hertz, at which the network was trained.
+        n_fft: samples in a frame at that rate.
+        hop_length: samples between frames at that rate.
+        window: "sine" or "hann".
+        input: kind of the network's input; "magnitude" is the only one so far.
+        sources: names of the sources in the order of the graph's masks.
+        causal: whether a mask depends on no later frame than `look_ahead` ahead.
+        look_ahead: frames.
+        streams: whether the graph carries a state from piece to piece.
+        look_back: frames before a piece that such a graph sees again.
+        n_parameters: weights of the network.
+        recipe: the resolved configuration that trained it.
+        training_data: what it was trained on.
+        licence: of the weights.
+        metrics: scores with the protocol that gave them.
+        project_version: of the Duetto that exported it.
+        probe: masks that the graph gave for `probe_input` when it was exported; `Bundle.verify` asks again.
+    """
+
+    format_version: int
+    name: str
+    summary: str
+    sample_rate: int
+    n_fft: int
+    hop_length: int
+    window: Window
+    input: str
+    sources: list[str]
+    causal: bool
+    look_ahead: int
+    n_parameters: int
+    recipe: dict[str, Any]
+    training_data: str
+    licence: str
+    metrics: dict[str, Any]
+    project_version: str
+    probe: list[float]
+    streams: bool = False
+    look_back: int = 0
+
+    @property
+    def stft(self) -> STFT:
+        """The transform that the network was trained on, at its own sample rate."""
+        return STFT(n_fft=self.n_fft, hop_length=self.hop_length, window=self.window)
+
+    @property
+    def segment_seconds(self) -> float:
+        """Length of the pieces that a network sees, many times what it remembers."""
+        return 12.0
+
+    def to_json(self) -> str:
+        """The text that goes into the file."""
+        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str, *, origin: str) -> "BundleMetadata":
+        """Read what `to_json` wrote.
+
+        Raises:
+            ModelError: not JSON, too new, or a key is missing, foreign, ill-typed or out of range; `origin`
+                is the file.
+        """
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ModelError(
+                f"{origin}: its metadata are not valid JSON ({error}); export it again"
+            ) from error
+        if not isinstance(values, dict):
+            raise ModelError(f"{origin}: its metadata are not a JSON object; export it again")
+        version = values.get("format_version")
+        if isinstance(version, int) and version > FORMAT_VERSION:
+            raise ModelError(
+                f"{origin}: bundle format {version} is newer than {FORMAT_VERSION}, the newest known here; "
+                "run pip install --upgrade duetto"
+            )
+        _check_types(cls, values, origin)
+        metadata = cls(**values)
+        _check_values(metadata, origin)
+        return metadata
+
+
+def _check_types(cls: type, values: Mapping[str, Any], origin: str) -> None:
+    fields = {field.name: field.type for field in dataclasses.fields(cls)}
+    needed = {field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING}
+    for key in sorted(needed - values.keys()):
+        raise ModelError(f"{origin}: its metadata lack {key!r}; export it again")
+    for key in sorted(values.keys() - fields.keys()):
+        raise ModelError(f"{origin}: its metadata hold an unknown key {key!r}; export it again")
+    for key in values:
+        annotation = fields[key]
+        expected = str if annotation is Window else getattr(annotation, "__origin__", annotation)
+        if type(values[key]) is not expected:
+            wanted = expected.__name__  # type: ignore[union-attr]  # all are plain classes here
+            raise ModelError(f"{origin}: metadata {key!r} is {values[key]!r}, not of type {wanted}")
+
+
+def _check_values(metadata: "BundleMetadata", origin: str) -> None:
+    """Refuse what no network of ours can have, before it makes an error that speaks of something else."""
+    sources, rate, n_fft = metadata.sources, metadata.sample_rate, metadata.n_fft
+    shortest = rate // 1000  # a hop of under a millisecond may have no samples left at the lowest sample rate
+    longest = n_fft // 2
+    allowed: dict[str, tuple[bool, str]] = {
+        "format_version": (metadata.format_version >= 1, "1 or more"),
+        "name": (re.fullmatch(r"\w[\w.+-]*", metadata.name) is not None, "letters, digits and . _ + -"),
+        "input": (metadata.input == "magnitude", "'magnitude'"),
+        "window": (metadata.window in ("sine", "hann"), "'sine' or 'hann'"),
+        "sample_rate": (MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE, "8000 to 192000 Hz"),
+        "n_fft": (n_fft % 2 == 0 and 2 * shortest <= n_fft <= rate, f"even, {2 * shortest} to {rate}"),
+        "hop_length": (shortest <= metadata.hop_length <= longest, f"{shortest} to {longest}"),
+        "look_ahead": (metadata.look_ahead >= 0, "0 or more"),
+        "look_back": (metadata.look_back >= 0, "0 or more"),
+        "streams": (metadata.causal or not metadata.streams, "false, since it is not causal"),
+        "sources": (sorted(map(str, sources)) == ["accompaniment", "vocals"], "vocals and accompaniment"),
+        "probe": (all(isinstance(value, float) for value in metadata.probe), "numbers"),
+    }
+    for key, (is_good, wanted) in allowed.items():
+        if not is_good:
+            raise ModelError(
+                f"{origin}: metadata {key!r} is {getattr(metadata, key)!r}, allowed: {wanted}; "
+                "export it again or run pip install --upgrade duetto"
+            )
