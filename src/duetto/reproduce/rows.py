@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from duetto.bundle import Bundle
 from duetto.datasets import Track
-from duetto.errors import ConfigError, MetricError
+from duetto.errors import ConfigError, MetricError, ModelError
 from duetto.evaluation import evaluate_tracks, find_contender
 from duetto.reproduce.intervals import TrackTable, read_scores
 from duetto.reproduce.papers import Paper, Row
@@ -133,7 +133,7 @@ def train_row(lab: Laboratory, row: Row) -> None:
             train(config, lab.data, folder, resume=True, on_step=show)
     elif read_config(folder / CONFIG) != config:
         raise ConfigError(f"{folder} is a run with another configuration; move it or choose another --out")
-    if not (_is_scored(lab, row) and bundle(folder).exists()):
+    if not (_is_scored(lab, row) and _has_bundle(folder)):
         export_run(folder, bundle(folder))
 
 
@@ -179,6 +179,15 @@ def _key(lab: Laboratory, row: Row) -> dict[str, str]:
 def bundle(folder: Path) -> Path:
     """The bundle of a row's folder."""
     return folder / f"{folder.name}.onnx"
+
+
+def _has_bundle(folder: Path) -> bool:
+    """Whether there is one that this version can open."""
+    try:
+        Bundle(bundle(folder))
+    except ModelError:
+        return False
+    return True
 
 
 def _about_run(folder: Path) -> dict[str, Any]:
