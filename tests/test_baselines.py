@@ -172,10 +172,22 @@ def test_frames_that_are_taken_lie_apart():
     np.testing.assert_allclose(found[:, 0], 2.0**10)
 
 
-def test_repet_sim_finds_a_melody_over_bars_that_come_back(rng):
+@pytest.mark.parametrize("model", ["repet-sim", "repet-sim-gaussian"])
+def test_repet_sim_finds_a_melody_over_bars_that_come_back(model, rng):
     music = np.tile(0.1 * rng.standard_normal(RATE), 8)
     voice = np.concatenate([tone(hertz, 0.5) for hertz in np.linspace(300, 1900, 16)])
-    assert min(gains("repet-sim", voice, music).values()) > 8
+    assert min(gains(model, voice, music).values()) > 8
+
+
+def test_the_masks_of_repet_sim_are_their_formulas():
+    """Three frames 0.64 s apart, two of them alike and one with 4 times as much of one bin."""
+    magnitude = np.zeros((1, 513, 41), np.float32)
+    magnitude[0, 100:120, [0, 20, 40]] = 0.25
+    magnitude[0, 105, 20] = 1
+    for name, expected in (("repet-sim", 3 / 4), ("repet-sim-gaussian", 1 - np.exp(-(np.log(4) ** 2) / 2))):
+        mask = METHODS[name][0].masks(magnitude)[0, 0]
+        assert mask[105, 20] == pytest.approx(expected, abs=1e-6)
+        assert np.all(mask[110:120, [0, 20, 40]] == 0)
 
 
 def test_low_frequencies_are_no_voice():

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -11,8 +12,9 @@ import soundfile
 
 from command_line import duetto, duetto_apart
 from duetto import _terminal
+from duetto._separating import EXAMPLE
 from duetto.bundle import DEFAULT_MODEL
-from duetto.cli import EXAMPLE, cli
+from duetto.cli import cli
 from duetto.estimators import list_models
 from duetto.stem_files import TEMPLATE
 from duetto.train.checkpoint import Progress
@@ -159,10 +161,14 @@ def test_a_method_names_its_paper() -> None:
     assert (described["stft"]["n_fft"], described["stft"]["hop_length"]) == (1024, 256)
 
 
-def test_a_method_separates_files(here: Path, song: Path) -> None:
-    outcome = duetto("separate", song, "--model", "repet-sim", "--out", here / "out")
-    assert (outcome.code, outcome.err) == (0, [])
-    assert all(Path(line).parts[-3] == "repet-sim" and Path(line).is_file() for line in outcome.out)
+def test_a_method_separates_files_and_batches(here: Path, song: Path) -> None:
+    other = Path(shutil.copy(song, "other.wav"))
+    for songs, model in (([song], "repet-sim"), ([song, other], "hpss")):
+        outcome = duetto("separate", *songs, "--model", model, "--out", here / "out")
+        assert outcome.code == 0
+        found = {path.relative_to(here / "out") for path in map(Path, outcome.out) if path.is_file()}
+        stems = ("vocals.wav", "accompaniment.wav")
+        assert found == {Path(model, each.stem, stem) for each in songs for stem in stems}
 
 
 def test_the_command_has_the_defaults_of_the_library() -> None:

@@ -36,6 +36,7 @@ PUBLIC = [
     "load_tracks",
     "save_audio",
     "separate",
+    "separate_files",
     "si_sdr",
 ]
 
@@ -194,7 +195,15 @@ def test_the_wheel_holds_what_users_need_and_nothing_else(wheel: Path) -> None:
     assert wheel.stat().st_size < 15e6
     names = set(zipfile.ZipFile(wheel).namelist())
     source = ROOT / "src" / "duetto"
-    for pattern in ("*.py", "models/*.onnx", "recipes/*.toml", "example/*.flac", "py.typed", "__init__.pyi"):
+    for pattern in (
+        "*.py",
+        "models/*.onnx",
+        "baselines/*.npz",
+        "recipes/*.toml",
+        "example/*.flac",
+        "py.typed",
+        "__init__.pyi",
+    ):
         for path in source.rglob(pattern):
             assert f"duetto/{path.relative_to(source)}" in names
     assert "duetto/example/song.flac" in names

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from duetto import separator as room
+from duetto._separating import EXAMPLE
 from duetto.audio import load_audio
-from duetto.cli import EXAMPLE
 from duetto.errors import AudioError, ModelError
 from duetto.separator import Separator
 from duetto.stem_files import FileOptions
@@ -318,7 +318,7 @@ def test_a_segment_comes_in_late_where_the_network_looks_back_only():
         metadata = replace(METADATA, causal=False)
 
     late, even = (
-        separator._rise(separator._analysis(16000), 32_000)
+        separator._rise(separator._analyses(16000)[0], 32_000)
         for separator in (Separator(TinyEstimator()), Separator(Noncausal()))
     )
     np.testing.assert_allclose(even, (np.arange(32_000) + 0.5) / 32_000, atol=1e-6)

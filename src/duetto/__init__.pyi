@@ -1,5 +1,6 @@
 from .audio import load_audio as load_audio
 from .audio import save_audio as save_audio
+from .batch.run import separate_files as separate_files
 from .bundle import list_bundles as list_bundles
 from .datasets import Track as Track
 from .datasets import load_tracks as load_tracks

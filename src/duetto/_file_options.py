@@ -38,7 +38,7 @@ def _levels(_: click.Context, __: click.Parameter, value: str | None) -> dict[st
 _OPTIONS = (
     click.option(
         "--template",
-        default="{model}/{track}/{stem}.{ext}",
+        default="{model}/{parent}/{track}/{stem}.{ext}",
         show_default=True,
         help="Path of a stem below that folder.",
     ),

@@ -53,5 +53,11 @@ def complain(what: object) -> None:
     click.echo(f"duetto: {' '.join(str(what).splitlines())}", err=True)
 
 
-def print_path(path: Path) -> None:
+def clear_bar() -> None:
+    """Make room for a line where a progress bar may stand; it comes back when it moves."""
+    if sys.stderr.isatty():
+        click.echo("\r\033[K", nl=False, err=True)
+
+
+def print_path(path: str | Path) -> None:
     click.echo(os.fsencode(path))  # the very bytes, so that other programs find a file of any name

@@ -8,6 +8,7 @@ The graph of a bundle that streams also works piece by piece. It takes `look_bac
 "next_state", that of the piece that follows. Beyond the ends of a sequence its edge frames are repeated.
 """
 
+import hashlib
 import os
 from functools import cached_property
 from importlib import resources
@@ -50,20 +51,28 @@ def probe_answer(masks: NDArray[np.float32]) -> list[float]:
 class Bundle:
     """An open bundle; thread-safe, the network is loaded once.
 
+    It can be sent to another process or machine, which needs no file for it.
+
     Args:
         path: the file.
+        content: its bytes, where they were read before.
+
+    Attributes:
+        sha256: of its bytes, in hexadecimal.
 
     Raises:
         ModelError: no such file, or not a bundle that this version can run.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], content: bytes | None = None) -> None:
         self.path = Path(path)
         try:
-            content = self.path.read_bytes()
+            content = self.path.read_bytes() if content is None else content
         except OSError as error:
             raise ModelError(f"{self.path}: cannot read the bundle: {error.strerror}") from error
+        self._content = content
         self.n_bytes = len(content)
+        self.sha256 = hashlib.sha256(content).hexdigest()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # the Separator runs segments side by side, which scales better
         options.enable_cpu_mem_arena = False  # the arena keeps the largest batch of every size it has seen
@@ -85,6 +94,9 @@ class Bundle:
             )
         self.metadata = BundleMetadata.from_json(held[METADATA_KEY], origin=str(self.path))
         self._check_graph()
+
+    def __reduce__(self) -> tuple[type["Bundle"], tuple[Path, bytes]]:
+        return Bundle, (self.path, self._content)
 
     def _check_graph(self) -> None:
         """Ask for the masks of two frames."""

@@ -3,24 +3,22 @@
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from duetto import __version__
 from duetto._checking import check
-from duetto._file_options import to_file_options, with_file_options
 from duetto._research import evaluate, export, reproduce, train
+from duetto._separating import separate
 from duetto._streaming import stream
 from duetto._terminal import MODEL_OPTION, PATH, complain, print_path, progress_bar
-from duetto.errors import ConfigError, DuettoError
+from duetto.errors import DuettoError
 
 if TYPE_CHECKING:
     from duetto.bundle import BundleMetadata
 
-EXAMPLE = Path(__file__).parent / "example" / "song.flac"
 EXTRAS = {"matplotlib": "eval", "scipy": "eval", "threadpoolctl": "eval"} | dict.fromkeys(
     ("lightning_fabric", "onnx", "pydantic", "safetensors", "tensorboard", "torch"), "train"
 )
@@ -77,96 +75,6 @@ def cli(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
-
-
-@click.command()
-@click.argument("songs", nargs=-1, type=PATH)
-@click.option("--example", is_flag=True, help="Separate the little song that comes with Duetto.")
-@MODEL_OPTION
-@click.option(
-    "-o",
-    "--out",
-    type=PATH,
-    default=Path("separated"),
-    show_default=True,
-    help="Folder for the stems.",
-)
-@with_file_options
-@click.option(
-    "--mask",
-    type=click.Choice(["ratio", "binary"]),
-    default="ratio",
-    show_default=True,
-    help="Share every frequency softly, or give it to the louder one.",
-)
-@click.option(
-    "--griffin-lim",
-    "rounds",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    metavar="ROUNDS",
-    help="Let the vocals find a phase of their own in so many rounds; 0 keeps the song's.",
-)
-def separate(songs: tuple[Path, ...], example: bool, out: Path, **options: Any) -> None:
-    """Make two files of each song: vocals and accompaniment.
-
-    They have the song's length, sample rate, channels and bits; played together they are the song again.
-    A song named - is read from standard input. The paths of the new files are printed.
-    """
-    from duetto.separator import Separator
-
-    songs += (EXAMPLE,) * example
-    if not songs:
-        raise click.UsageError("Name at least one song, or try --example.")
-    file_options = to_file_options(options)
-    separator = Separator(options["model"], mask=options["mask"], griffin_lim_rounds=options["rounds"])
-    _refuse_shared_stems(separator.metadata.name, songs, out, options["template"])
-    failed = 0
-    for song in songs:
-        try:
-            with _as_file(song) as path, progress_bar(path.name) as bar:
-                done = separator.separate_file(
-                    path,
-                    out,
-                    file_options,
-                    progress=bar,
-                )
-        except (DuettoError, OSError) as error:
-            complain(error)
-            failed += 1
-            continue
-        for path in done.paths.values():
-            print_path(path)
-        for note in done.notes:
-            complain(note)
-        if done.n_clipped:
-            complain(f"{song}: {done.n_clipped} samples were too loud and clipped; --float32 keeps them")
-    if failed:
-        if len(songs) > 1:
-            complain(f"{failed} of {len(songs)} songs failed")
-        sys.exit(1)
-
-
-def _as_file(song: Path) -> AbstractContextManager[Path]:
-    from duetto._stdin import spooled
-
-    return spooled(sys.stdin.buffer) if str(song) == "-" else nullcontext(song)
-
-
-def _refuse_shared_stems(model: str, songs: Sequence[Path], out: Path, template: str) -> None:
-    from duetto.stem_files import stem_paths
-
-    taken: dict[Path, Path] = {}
-    for song in songs:
-        paths = stem_paths(model, song, out, template=template, container="")
-        for path in paths.values():
-            if path in taken:
-                raise ConfigError(
-                    f"{taken[path]} and {song} would have the same stems; separate them into different "
-                    "folders with --out"
-                )
-        taken |= dict.fromkeys(paths.values(), song)
 
 
 @click.command()

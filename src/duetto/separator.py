@@ -42,6 +42,8 @@ class Separator:
         segment_seconds: length of the pieces that the network sees, by default what it likes best; the
             memory needed grows with it.
         overlap_seconds: neighbouring pieces share so much, in which a network warms up.
+        n_threads: pieces in work at a time, by default as many as there are cores, but 4 at most; the
+            stems do not depend on it.
 
     Attributes:
         metadata: what the network says of itself.
@@ -65,6 +67,7 @@ class Separator:
         griffin_lim_rounds: int = 0,
         segment_seconds: float | None = None,
         overlap_seconds: float = 2.0,
+        n_threads: int | None = None,
     ) -> None:
         if mask not in ("ratio", "binary"):
             raise ConfigError(f"mask={mask!r}: choose 'ratio' or 'binary'")
@@ -81,11 +84,14 @@ class Separator:
                 f"segment_seconds={segment_seconds}, overlap_seconds={overlap_seconds}: the overlap must be "
                 "positive and at most half a segment"
             )
+        if n_threads is not None and n_threads < 1:
+            raise ConfigError(f"n_threads={n_threads}: choose 1 or more, or leave it out")
         self.model = model
         self.mask = mask
         self.griffin_lim_rounds = griffin_lim_rounds
         self.segment_seconds = segment_seconds
         self.overlap_seconds = overlap_seconds
+        self.n_threads = n_threads
 
     def separate(
         self, audio: ArrayLike, sample_rate: int, *, progress: Progress | None = None
@@ -277,8 +283,9 @@ class Separator:
         analyses = self._analyses(sample_rate)
         stride, overlap = self._segments(analyses[0])
         segments = cut(blocks, length=stride + overlap, stride=stride)
-        n_ahead = _N_THREADS if n_ahead is None else n_ahead
-        threads = ThreadPoolExecutor(_N_THREADS)
+        n_threads = self.n_threads or _N_THREADS
+        n_ahead = n_threads if n_ahead is None else n_ahead
+        threads = ThreadPoolExecutor(n_threads)
         try:
             separated = map_ahead(threads, partial(self._separate, analyses), segments, n_ahead=n_ahead)
             yield from cross_fade(separated, self._rise(analyses[0], overlap))

@@ -19,7 +19,7 @@ from duetto.errors import AudioError, ConfigError
 from duetto.remainder import mix_block, null_residual, split_block
 
 STEMS = ("vocals", "accompaniment")
-TEMPLATE = "{model}/{track}/{stem}.{ext}"
+TEMPLATE = "{model}/{parent}/{track}/{stem}.{ext}"
 
 
 def _check_stems(stems: tuple[str, ...], mix: dict[str, float] | None) -> None:
@@ -126,12 +126,14 @@ def stem_paths(
         ConfigError: a template with an unknown field, or one that gives two stems the same path.
     """
     extension = EXTENSIONS.get(container, "").removeprefix(".")
-    fields = {"model": model, "track": Path(song).stem, "ext": extension}
+    song = Path(song)
+    fields = {"model": model, "parent": "", "track": song.stem, "name": song.name, "ext": extension}
     try:
-        paths = {stem: Path(out) / template.format(stem=stem, **fields) for stem in stems}
+        paths = {stem: Path(out, template.format(stem=stem, **fields).lstrip("/")) for stem in stems}
     except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
         raise ConfigError(
-            f"template {template!r}: {error}; its fields are {{model}}, {{track}}, {{stem}} and {{ext}}"
+            f"template {template!r}: {error}; its fields are {{model}}, {{parent}}, {{track}}, {{name}}, "
+            "{stem}, {ext} and the columns of a table"
         ) from error
     if len(set(map(os.path.abspath, paths.values()))) < len(stems):
         raise ConfigError(f"template {template!r} gives both stems one path; put {{stem}} into it")
@@ -173,6 +175,7 @@ class StemFiles:
         stems = ("mix",) if options.mix else options.stems
         self.paths = stem_paths(model, song, out, template=options.template, container=container, stems=stems)
         _refuse_overwriting(song, self.paths.values())
+        _refuse_outside(Path(out), self.paths.values())
         tags, self._notes = read_tags(song)
         settings = encoder_settings(
             container,
@@ -259,3 +262,11 @@ def _refuse_overwriting(source: Path, targets: Iterable[Path]) -> None:
     for target in targets:
         if target.exists() and target.samefile(source):
             raise AudioError(f"{target}: would overwrite the song itself; choose another output folder")
+
+
+def _refuse_outside(out: Path, targets: Iterable[Path]) -> None:
+    """Whatever `..`, symbolic links or the names of a list and its columns say."""
+    top = out.resolve()
+    for target in targets:
+        if not (target.parent.resolve() / target.name).is_relative_to(top):
+            raise AudioError(f"{target}: lies outside of {out}; choose another template or output folder")

@@ -16,6 +16,7 @@ _STAGES: list[tuple[Method, ...]] = [
     (RNMF(),),
     (MLRR(),),
     (RepetSim(),),
+    (RepetSim(gaussian=True),),
     (
         MedianFilter(n_fft=6144, keep="percussive", lowest_voice_hertz=100),
         MedianFilter(n_fft=384, keep="harmonic"),

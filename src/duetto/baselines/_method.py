@@ -45,7 +45,7 @@ class MethodMetadata:
 
 
 class Method(ABC):
-    """A mask estimator that learns nothing from a training run.
+    """A mask estimator that is no network.
 
     Attributes:
         metadata: what it says of itself.

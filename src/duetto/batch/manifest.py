@@ -1,0 +1,178 @@
+"""What a batch has done, a line of JSON per song, so that the next one goes on where it ended."""
+
+import errno
+import json
+import os
+import secrets
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any, Self
+
+from duetto.batch import places
+from duetto.batch.records import Record
+from duetto.errors import ConfigError
+
+try:
+    import fcntl
+except ImportError:  # Windows: batches cannot see each other there, so nothing is swept
+    fcntl = None  # type: ignore[assignment]
+
+NAME = "manifest.jsonl"
+_LINES_PER_FILE = 100
+
+
+class Manifest:
+    """The manifest of a folder of this machine; use it as a context manager.
+
+    Batches may share a folder: each adds whole lines at the end. A batch that is alone removes the
+    temporary files of those that were killed.
+
+    Args:
+        out: the output folder; it is made.
+
+    Attributes:
+        lost_worker: whether to look for temporary files at the end.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+
+    def __init__(self, out: str) -> None:
+        self.path = Path(out) / NAME
+        self.lost_worker = False
+
+    def __enter__(self) -> Self:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("ab", buffering=0)
+        except OSError as error:
+            raise self._explained(error) from error
+        alone = self._is_alone()
+        self._index = _Index(self.path.open("rb"))
+        if alone and self._index.n_running:
+            self._sweep()
+        self._share()
+        self._append(b"\n" * self._index.cut_off + _event("start", alone=alone))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._file, self._index.file:
+            if not self.lost_worker or (self._is_alone() and self._sweep()):
+                self._append(_event("end"))
+
+    def find(self, song: str) -> Record | None:
+        """What an earlier batch said last of a song, by its absolute path or URL."""
+        return self._index.find(song)
+
+    def add(self, record: Record) -> None:
+        """Append a record; it is on the disk when this returns.
+
+        Raises:
+            ConfigError: the disk is full or gone.
+        """
+        self._append(record.to_line())
+        os.fsync(self._file.fileno())
+
+    def _append(self, line: bytes) -> None:
+        try:
+            if self._file.write(line) < len(line):  # one write, so that lines of several batches never mix
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise self._explained(error) from error
+
+    def _explained(self, error: OSError) -> ConfigError:
+        advice = "make room or choose another output folder, then run this again"
+        return ConfigError(f"{self.path} cannot be written: {error.strerror}; {advice}")
+
+    def _is_alone(self) -> bool:
+        """Whether no other batch has the folder; until `_share` none can have it."""
+        if fcntl is None:
+            return False
+        with suppress(OSError):
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        return False
+
+    def _share(self) -> None:
+        if fcntl is not None:
+            fcntl.flock(self._file, fcntl.LOCK_SH)
+
+    def _sweep(self) -> bool:
+        """Remove the temporary files below the folder; call it alone."""
+        for folder, _, files in os.walk(self.path.parent):
+            for name in files:
+                if name.startswith(".duetto-") and name.endswith(".part"):
+                    with suppress(OSError):
+                        Path(folder, name).unlink()
+        return True
+
+
+class RemoteManifest:
+    """The same below a URL, where nothing can be appended: files of a hundred lines in a folder.
+
+    Batches may share the folder. Temporary files of killed ones stay, since one cannot know who lives.
+    """
+
+    def __init__(self, out: str) -> None:
+        self._folder = places.join(out, NAME.replace(".", "-"))
+        self._batch = f"{time.time_ns():020}-{secrets.token_hex(4)}"
+        self._n_full, self._lines = 0, list[bytes]()
+        self.lost_worker = False
+
+    def __enter__(self) -> Self:
+        file = tempfile.TemporaryFile()
+        file.writelines(places.cat(f"{self._folder}/*.jsonl"))
+        file.seek(0)
+        self._index = _Index(file)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._index.file.close()
+
+    def find(self, song: str) -> Record | None:
+        """What an earlier batch said last of a song."""
+        return self._index.find(song)
+
+    def add(self, record: Record) -> None:
+        """Write the record, with those before it in its file."""
+        self._lines.append(record.to_line())
+        places.put(b"".join(self._lines), f"{self._folder}/{self._batch}-{self._n_full:06}.jsonl")
+        if len(self._lines) == _LINES_PER_FILE:
+            self._n_full, self._lines = self._n_full + 1, []
+
+
+class _Index:
+    """Where in a file the last record of each song stands, and how many batches have not said their end."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.n_running = 0
+        self.cut_off = False
+        self._offsets: dict[str, int] = {}
+        offset = 0
+        for line in file:
+            self._take(line, offset)
+            offset += len(line)
+            self.cut_off = not line.endswith(b"\n")
+
+    def _take(self, line: bytes, offset: int) -> None:
+        with suppress(ValueError, TypeError, KeyError):  # half a line
+            values = json.loads(line)
+            if "event" not in values:
+                self._offsets[values["song"]] = offset
+            elif values["event"] == "end":
+                self.n_running -= 1
+            else:
+                self.n_running = 1 if values["alone"] else self.n_running + 1
+
+    def find(self, song: str) -> Record | None:
+        if song not in self._offsets:
+            return None
+        self.file.seek(self._offsets[song])
+        return Record.from_line(self.file.readline())
+
+
+def _event(name: str, **values: Any) -> bytes:
+    return json.dumps({"event": name, **values, "time": time.time(), "pid": os.getpid()}).encode() + b"\n"
