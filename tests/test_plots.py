@@ -107,19 +107,17 @@ def test_a_spread_shows_every_track_and_the_median_of_its_singer(tmp_path: Path)
     assert svg.count('id="PathCollection') == 4  # a strip for each system and singer
 
 
-def test_learning_curves_name_their_runs_and_keep_their_values(tmp_path: Path) -> None:
-    steps = list(range(1, 401))
-    runs = {
-        name: (
-            (steps, [1000 / step + place for step in steps]),
-            ([100, 200, 300, 400], [1.0, 2.0, 3.0, place]),
-        )
-        for place, name in enumerate(("a DNN", "an RNN"))
-    }
-    svg = plot_learning_curves(runs, tmp_path / "learning.svg").read_text()
-    for text in ("a DNN", "an RNN", "loss", "step"):
-        assert f"<!-- {text} -->" in svg
-    assert "GNSDR" in svg
+def test_learning_curves_name_their_runs_and_draw_negative_losses(tmp_path: Path) -> None:
+    steps = list(range(1, 301))
+    picture = {}
+    for sign in (1, -1):  # with discrimination a loss may fall below 0
+        losses = steps, [sign * 1000.0] * 150 + [sign * 2000.0] * 150
+        runs = {name: (losses, ([100, 200, 300], [1.0, 2.0, 3.0])) for name in ("a DNN", "an RNN")}
+        picture[sign] = plot_learning_curves(runs, tmp_path / f"{sign}.svg", label="% done").read_text()
+        for text in ("a DNN", "an RNN", "loss", "% done"):
+            assert f"<!-- {text} -->" in picture[sign]
+    assert "-10^{3}" in picture[-1]  # the loss axis reaches below 0
+    assert "-10^{3}" not in picture[1]
 
 
 def test_pictures_of_scores_are_refused_like_those_of_songs(tmp_path: Path) -> None:
