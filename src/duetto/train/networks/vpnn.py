@@ -79,15 +79,22 @@ class VPNN(nn.Module):
 
     @property
     def state_size(self) -> int:
-        """Nothing but its neighbours matters to a frame."""
+        """Nothing is carried from frame to frame."""
         return 0
 
     def activations(self, magnitude: Tensor) -> Tensor:
         """Magnitude (batch_size, n_bins, n_frames) to what is read, (batch_size, 2, n_bins, n_frames)."""
+        return self._run(repeat_edges(magnitude, self.look_back))
+
+    def step(self, magnitude: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Masks (batch_size, 2, n_bins, n_frames) of a piece that comes with its neighbours; the state."""
+        return ratio_masks(self._run(magnitude)), state
+
+    def _run(self, padded: Tensor) -> Tensor:
         if self.config.vectors == "colour":
-            vectors = colours(magnitude / self.config.brightest)
+            vectors = colours(padded / self.config.brightest)
         else:
-            vectors = torch.stack(neighbours(repeat_edges(magnitude, 1), 3))
+            vectors = torch.stack(neighbours(padded, 3))
         hidden = vectors.transpose(-2, -1)
         for layer in self.layers:
             hidden = getattr(torch, self.config.activation)(layer(hidden))
