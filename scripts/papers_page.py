@@ -152,11 +152,13 @@ def huang_surprises(measured: Measured) -> list[str]:
 
 def headline(found: Table) -> str:
     gnsdr, gsir = found["difference"]["gnsdr"], found["difference"]["gsir"]
-    return (
+    said = (
         f"{found['better']} is {gnsdr['mean']:.2f} dB of GNSDR and {gsir['mean']:.2f} dB of GSIR above "
-        f"{found['than']}, the best conventional method here; the paper prints "
-        f"{found['printed']['gnsdr']:.2f} and {found['printed']['gsir']:.2f} above its best."
+        f"{found['than']}, the best conventional method here"
     )
+    if printed := found.get("printed"):
+        said += f"; the paper prints {printed['gnsdr']:.2f} and {printed['gsir']:.2f} above its best"
+    return said + "."
 
 
 def fan_surprises(measured: Measured) -> list[str]:
