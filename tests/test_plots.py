@@ -6,7 +6,7 @@ from matplotlib.image import imread
 
 from duetto.audio import load_audio
 from duetto.errors import ConfigError
-from duetto.plots import plot_spectrograms
+from duetto.plots import plot_learning_curves, plot_spectrograms, plot_spread
 from duetto.separator import Separator
 from tiny import TinyEstimator
 
@@ -94,3 +94,35 @@ def test_the_song_is_drawn_above_its_stems(tmp_path: Path) -> None:
     assert svg.count("<image") == 4  # three spectrograms and the colour bar
     for title in ("mixture", "vocals", "accompaniment", "seconds", "kHz"):
         assert f"<!-- {title} -->" in svg
+
+
+def test_a_spread_shows_every_track_and_the_median_of_its_singer(tmp_path: Path) -> None:
+    scores = {
+        "a DNN": {"amy": [1.0, 2.0, 9.0], "Ani": [3.0, 4.0]},
+        "an RNN": {"amy": [2.0, 3.0, 4.0], "Ani": [float("-inf"), 4.0]},
+    }
+    svg = plot_spread(scores, tmp_path / "spread.svg", label="NSDR, dB").read_text()
+    for text in ("a DNN", "an RNN", "amy", "Ani", "NSDR, dB; bars are medians"):
+        assert f"<!-- {text} -->" in svg
+    assert svg.count('id="PathCollection') == 4  # a strip for each system and singer
+
+
+def test_learning_curves_name_their_runs_and_draw_negative_losses(tmp_path: Path) -> None:
+    steps = list(range(1, 301))
+    picture = {}
+    for sign in (1, -1):  # with discrimination a loss may fall below 0
+        losses = steps, [sign * 1000.0] * 150 + [sign * 2000.0] * 150
+        runs = {name: (losses, ([100, 200, 300], [1.0, 2.0, 3.0])) for name in ("a DNN", "an RNN")}
+        picture[sign] = plot_learning_curves(runs, tmp_path / f"{sign}.svg", label="% done").read_text()
+        for text in ("a DNN", "an RNN", "loss", "% done"):
+            assert f"<!-- {text} -->" in picture[sign]
+    assert "-10^{3}" in picture[-1]  # the loss axis reaches below 0
+    assert "-10^{3}" not in picture[1]
+
+
+def test_pictures_of_scores_are_refused_like_those_of_songs(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not end like a picture"):
+        plot_spread({"a": {"b": [1.0]}}, tmp_path / "a.txt", label="dB")
+    with pytest.raises(ConfigError, match="does not end like a picture"):
+        plot_learning_curves({}, tmp_path / "a.txt")
+    assert not list(tmp_path.iterdir())

@@ -107,13 +107,16 @@ def plot_spread(
     return path
 
 
-def plot_learning_curves(runs: Mapping[str, tuple[Curve, Curve]], path: str | os.PathLike[str]) -> Path:
-    """Draw the loss and the dev score of training runs over their steps.
+def plot_learning_curves(
+    runs: Mapping[str, tuple[Curve, Curve]], path: str | os.PathLike[str], *, label: str = "step"
+) -> Path:
+    """Draw the loss and the dev score of training runs as they go on.
 
     Args:
-        runs: name -> (steps, loss), (steps, dev GNSDR in dB). Losses are smoothed: each point is the mean of
-            a thirtieth of the run.
+        runs: name -> (steps, loss), (steps, dev GNSDR in dB). Each point of a loss is the mean of a thirtieth
+            of the run. With discrimination a loss may be negative, so its scale is linear near 0.
         path: of the picture, as for `plot_spectrograms`.
+        label: what the steps are counted in.
 
     Returns:
         The path.
@@ -129,9 +132,10 @@ def plot_learning_curves(runs: Mapping[str, tuple[Curve, Curve]], path: str | os
     for place, (name, (losses, scores)) in enumerate(runs.items()):
         style = {"color": f"C{place % 10}", "ls": ("-", "--", ":")[place // 10 % 3]}
         left.plot(*(_thinned(values) for values in losses), **style)
-        right.plot(*scores, ".", label=name, **style)
-    left.set(title="loss", xlabel="step", yscale="log")
-    right.set(title="dev GNSDR of the vocals, dB", xlabel="step")
+        right.plot(*scores, marker=".", label=name, **style)
+    left.set_yscale("symlog", linthresh=100)
+    left.set(title="loss", xlabel=label)
+    right.set(title="dev GNSDR of the vocals, dB", xlabel=label)
     figure.legend(loc="outside lower center", ncols=3)
     _save(figure, path, kind)
     return path

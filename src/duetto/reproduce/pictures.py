@@ -27,7 +27,7 @@ def draw(lab: Laboratory, results: Mapping[str, Result]) -> None:
         plot_spread(spread, lab.out / "singers.png", label="NSDR of the vocals, dB")
     if networks:
         curves = {result.row.label: _curves(lab.out / result.row.name / LOG) for result in networks}
-        plot_learning_curves(curves, lab.out / "learning.png")
+        plot_learning_curves(curves, lab.out / "learning.png", label="% of the run's steps")
         _draw_clip(lab, max(networks, key=vocals_gnsdr))
 
 
@@ -39,13 +39,15 @@ def _by_singer(result: Result, singers: Mapping[str, str]) -> dict[str, list[flo
 
 
 def _curves(log: Path) -> tuple[Curve, Curve]:
-    """Loss and dev GNSDR of a run, each as steps and values."""
+    """Loss and dev GNSDR of a run, each over the per cent of its steps: those of L-BFGS are few and large."""
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    score = "dev/vocals/GNSDR"
-    return (
-        ([line["step"] for line in lines], [line["loss"] for line in lines]),
-        ([line["step"] for line in lines if score in line], [line[score] for line in lines if score in line]),
-    )
+    per_cent = 100 / lines[-1]["step"]
+
+    def curve(key: str) -> Curve:
+        said = [line for line in lines if key in line]
+        return [per_cent * line["step"] for line in said], [line[key] for line in said]
+
+    return curve("loss"), curve("dev/vocals/GNSDR")
 
 
 def _draw_clip(lab: Laboratory, result: Result) -> None:

@@ -11,11 +11,10 @@ from typing import Any, Protocol
 
 from duetto.bundle import Bundle
 from duetto.datasets import Track
-from duetto.errors import ConfigError, MetricError
-from duetto.evaluation import evaluate
+from duetto.errors import ConfigError, MetricError, ModelError
+from duetto.evaluation import evaluate_tracks, find_contender
 from duetto.reproduce.intervals import TrackTable, read_scores
 from duetto.reproduce.papers import Paper, Row
-from duetto.separator import Separator
 from duetto.train.checkpoint import BEST, CONFIG, SUMMARY, Progress
 from duetto.train.config import Config, load_config, read_config
 from duetto.train.export import export_run
@@ -133,10 +132,8 @@ def train_row(lab: Laboratory, row: Row) -> None:
 
             train(config, lab.data, folder, resume=True, on_step=show)
     elif read_config(folder / CONFIG) != config:
-        raise ConfigError(
-            f"{folder} is a run with another configuration; move it away or choose another --out"
-        )
-    if not (_is_scored(lab, row) and bundle(folder).exists()):
+        raise ConfigError(f"{folder} is a run with another configuration; move it or choose another --out")
+    if not (_is_scored(lab, row) and _has_bundle(folder)):
         export_run(folder, bundle(folder))
 
 
@@ -144,15 +141,15 @@ def score_row(lab: Laboratory, row: Row) -> None:
     """Score a row on the test split, unless the scores of the same weights are there.
 
     Raises:
-        DuettoError: as for `evaluate`.
+        DuettoError: as for `evaluate_tracks`.
         OSError: the scores cannot be written.
     """
     if _is_scored(lab, row):
         return
     folder = lab.out / row.name
-    separator = Separator(bundle(folder) if row.kind == "network" else row.name)
+    _, separate = find_contender(bundle(folder) if row.kind == "network" else row.name)
     with lab.watch(f"{row.name}, scoring") as bar:
-        report = evaluate(separator, lab.tracks, jobs=lab.jobs, progress=bar)
+        report = evaluate_tracks(separate, lab.tracks, jobs=lab.jobs, progress=bar)
     report.save(folder / SCORES, about=_key(lab, row))
 
 
@@ -182,6 +179,15 @@ def _key(lab: Laboratory, row: Row) -> dict[str, str]:
 def bundle(folder: Path) -> Path:
     """The bundle of a row's folder."""
     return folder / f"{folder.name}.onnx"
+
+
+def _has_bundle(folder: Path) -> bool:
+    """Whether there is one that this version can open."""
+    try:
+        Bundle(bundle(folder))
+    except ModelError:
+        return False
+    return True
 
 
 def _about_run(folder: Path) -> dict[str, Any]:

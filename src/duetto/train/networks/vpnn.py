@@ -72,12 +72,29 @@ class VPNN(nn.Module):
         direction = COLOUR_DIRECTION if config.vectors == "colour" else MIDDLE_DIRECTION
         self.register_buffer("direction", torch.tensor(direction), persistent=False)
 
+    @property
+    def look_back(self) -> int:
+        """Frames before its own that a mask depends on; as many after it."""
+        return self.config.look_ahead
+
+    @property
+    def state_size(self) -> int:
+        """Nothing is carried from frame to frame."""
+        return 0
+
     def activations(self, magnitude: Tensor) -> Tensor:
         """Magnitude (batch_size, n_bins, n_frames) to what is read, (batch_size, 2, n_bins, n_frames)."""
+        return self._run(repeat_edges(magnitude, self.look_back))
+
+    def step(self, magnitude: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Masks (batch_size, 2, n_bins, n_frames) of a piece that comes with its neighbours; the state."""
+        return ratio_masks(self._run(magnitude)), state
+
+    def _run(self, padded: Tensor) -> Tensor:
         if self.config.vectors == "colour":
-            vectors = colours(magnitude / self.config.brightest)
+            vectors = colours(padded / self.config.brightest)
         else:
-            vectors = torch.stack(neighbours(repeat_edges(magnitude, 1), 3))
+            vectors = torch.stack(neighbours(padded, 3))
         hidden = vectors.transpose(-2, -1)
         for layer in self.layers:
             hidden = getattr(torch, self.config.activation)(layer(hidden))
@@ -91,6 +108,11 @@ class VPNN(nn.Module):
     def masks(self, magnitude: Tensor) -> Tensor:
         """Magnitude (batch_size, n_bins, n_frames) to masks in [0, 1], (batch_size, 2, n_bins, n_frames)."""
         return ratio_masks(self.activations(magnitude))
+
+    def step(self, magnitude: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Masks of the frames that have all their neighbours in the piece, and the state as it was."""
+        n_side = self.look_back
+        return self.masks(magnitude)[..., n_side : magnitude.shape[-1] - n_side], state
 
 
 MIDDLE_DIRECTION = (0.0, 1.0, 0.0)
