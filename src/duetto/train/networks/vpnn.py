@@ -109,11 +109,6 @@ class VPNN(nn.Module):
         """Magnitude (batch_size, n_bins, n_frames) to masks in [0, 1], (batch_size, 2, n_bins, n_frames)."""
         return ratio_masks(self.activations(magnitude))
 
-    def step(self, magnitude: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Masks of the frames that have all their neighbours in the piece, and the state as it was."""
-        n_side = self.look_back
-        return self.masks(magnitude)[..., n_side : magnitude.shape[-1] - n_side], state
-
 
 MIDDLE_DIRECTION = (0.0, 1.0, 0.0)
 COLOUR_DIRECTION = (DARK, DARK, 1 - 2 * DARK)
