@@ -3,8 +3,8 @@
     python scripts/fuzz_audio.py --n 10000
 
 Whatever the bytes are, a file is separated or refused with an error of ours; never another exception, a
-crash, more than 10 seconds or more than 1 GB. Mutation number K is the same in every run, whatever the number
-of them: `--first K --n 1 --keep FOLDER` makes it again and keeps its file.
+crash, more than 10 seconds or more than 1 GB. Mutation number K is the same in every run:
+`--first K --n 1 --keep FOLDER` makes it again and keeps its file.
 """
 
 import argparse
@@ -36,6 +36,7 @@ FORMS = [
     ("AIFF", "PCM_16"), ("FLAC", "PCM_16"), ("FLAC", "PCM_24"), ("OGG", "VORBIS"), ("OPUS", "OPUS"),
     ("MP3", "MPEG_LAYER_III"), ("M4A", "AAC"),
 ]  # fmt: skip
+FFMPEG_FORMS = [("matroska", "aac"), ("asf", "wmav2"), ("adts", "aac")]
 ODD = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]
 
 
@@ -70,7 +71,24 @@ def originals(folder: Path) -> dict[str, bytes]:
             options = FileOptions(container=container, subtype=subtype, stems=("vocals",))
             path = separator.separate_file(song, folder / f"{container}{subtype}", options).paths["vocals"]
             files[f"{song.stem} {container} {subtype}"] = path.read_bytes()
+    for container, codec in FFMPEG_FORMS:
+        files[f"plain {container} {codec}"] = encoded(load_audio(plain)[0], container, codec)
     return files
+
+
+def encoded(audio: np.ndarray, container: str, codec: str) -> bytes:
+    """A file of a format that is only read, as FFmpeg writes it."""
+    import av
+
+    data = io.BytesIO()
+    with av.open(data, "w", format=container) as file:
+        stream = file.add_stream(codec, rate=48_000, layout="stereo")
+        stream.codec_context.format, stream.bit_rate = "fltp", 128_000
+        frame = av.AudioFrame.from_ndarray(audio, format="fltp", layout="stereo")
+        frame.sample_rate, frame.pts = 48_000, 0
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    return data.getvalue()
 
 
 def mutated(data: bytes, others: list[bytes], rng: random.Random) -> bytes:

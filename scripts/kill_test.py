@@ -50,7 +50,9 @@ def check(folder: Path, options: argparse.Namespace, chance: random.Random) -> N
     known: dict[str, str] = {}
     for _ in range(options.kills):
         process = run(folder, "out", options.jobs)
-        time.sleep(chance.uniform(0.1, 1.5) * whole / options.kills)
+        while process.poll() is None and not list((folder / "out").rglob(".duetto-*.part")):
+            time.sleep(0.05)
+        time.sleep(chance.uniform(0, 1.5) * whole / options.kills)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         before, known = known, done(folder / "out")

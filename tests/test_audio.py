@@ -138,11 +138,22 @@ def test_32_bit_integers_are_exact(tmp_path):
 @pytest.mark.parametrize("container", ["WAV", "RF64", "W64", "AIFF"])
 @pytest.mark.parametrize(("subtype", "dtype"), [("FLOAT", np.float32), ("DOUBLE", np.float64)])
 def test_floats_are_exact_even_beyond_full_scale(tmp_path, rng, container, subtype, dtype):
-    block = (rng.standard_normal((3, 2000)) * 10.0 ** rng.integers(-30, 30, (3, 2000))).astype(dtype)
+    block = (rng.standard_normal((3, 2000)) * 10.0 ** rng.integers(-30, 11, (3, 2000))).astype(dtype)
     copy, info = read(write(tmp_path / "song", block, container, subtype), n_samples=333)
     assert copy.dtype == dtype
     np.testing.assert_array_equal(copy, block)
     assert (info.bits, info.lossy, info.container, info.subtype) == (None, False, container, subtype)
+
+
+@pytest.mark.parametrize("container", ["WAV", "RF64", "W64", "AIFF"])
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+@pytest.mark.parametrize("n_samples", [1, 2, 3, 6, 7])
+def test_very_short_floats_keep_their_length(tmp_path, container, subtype, n_samples):
+    """In AIFF libsndfile counts the rest of a longer header, with its PEAK chunk, as samples."""
+    block = np.arange(1, 1 + n_samples, dtype=np.float64)[np.newaxis]
+    path = write(tmp_path / "song", block, container, subtype)
+    np.testing.assert_array_equal(read(path)[0], block)
+    assert soundfile.info(path).frames == n_samples
 
 
 @pytest.mark.parametrize(

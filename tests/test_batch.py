@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import re
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,11 @@ from command_line import duetto
 from duetto.batch.records import Record
 from duetto.batch.run import Batch, Summary, separate_files
 from duetto.bundle import Bundle
+from duetto.cli import main
 from duetto.errors import ConfigError
 from duetto.separator import Separator
 from duetto.stem_files import FileOptions
+from test_cli import Terminal
 from tiny import TinyEstimator, write_bundle
 
 
@@ -77,9 +81,11 @@ def test_the_manifest_tells_all(bundle: Path) -> None:
     assert record["audio_seconds"] == 1.0
     assert record["seconds"] > 0
     assert record["n_clipped"] > 0
+    assert record["null_residual"] == 0
     for stem, output in record["outputs"].items():
         content = (Path("out") / output["path"]).read_bytes()
         assert output["path"] == f"tiny/000/{stem}.wav"
+        assert output["peak"] == np.abs(soundfile.read(Path("out") / output["path"])[0]).max()
         assert (output["n_bytes"], output["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
 
 
@@ -297,6 +303,22 @@ def test_songs_of_one_name_are_told_apart_by_the_template(bundle: Path) -> None:
     assert outcome.out[2] == "out/even/000.wav/vocals.wav"
 
 
+def test_a_batch_of_one_stem_or_a_mix(separator: Separator) -> None:
+    write_songs(Path("music"), 2)
+    assert separate(separator, options=FileOptions(stems=("vocals",))) == ["done"] * 2
+    assert (
+        separate(separator, options=FileOptions(mix={"vocals": -6.0, "accompaniment": 0.0})) == ["done"] * 2
+    )
+    assert sorted({Path(path).name for path in stems(Path("out"))}) == ["mix.wav", "vocals.wav"]
+    one, mixed = (record for record in records(Path("out")) if "000" in record["song"])
+    assert (one["null_residual"], mixed["null_residual"]) == (None, None)
+    assert 0.1 < one["outputs"]["vocals"]["peak"] <= 0.6
+    assert (
+        separate(separator, options=FileOptions(mix={"vocals": -6.0, "accompaniment": 0.0}))
+        == ["skipped"] * 2
+    )
+
+
 def test_a_folder_that_cannot_be_written(bundle: Path) -> None:
     write_songs(Path("music"), 1)
     Path("out").mkdir()
@@ -307,6 +329,22 @@ def test_a_folder_that_cannot_be_written(bundle: Path) -> None:
         "duetto: out/manifest.jsonl cannot be written: Is a directory; make room or choose another output "
         "folder, then run this again"
     ]
+
+
+def test_a_terminal_shows_how_far_and_how_fast_a_batch_is(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_songs(Path("music"), 3)
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as end:
+        main(["separate", "music", "-o", "out", "-n", str(bundle)])
+    signal.signal(signal.SIGTERM, handler)
+    assert end.value.code == 0
+    assert "3 songs" in terminal.shown
+    assert re.search(r"33%.* \d+ x real time", terminal.shown)
+    assert "100%" in terminal.shown
+    assert terminal.shown.splitlines()[-1].startswith("duetto: 3 of 3 songs done; ")
 
 
 def test_batches_refuse_what_they_cannot_do(separator: Separator) -> None:

@@ -100,6 +100,10 @@ def test_one_stem_alone_is_the_stem_of_both(tmp_path, separator, stem, subtype):
     assert alone.paths[stem].read_bytes() == both.paths[stem].read_bytes()
     assert alone.peaks == {stem: both.peaks[stem]}
     assert alone.null_residual is None
+    options = FileOptions(stems=(stem,), template="{track}.{ext}")  # one stem needs no {stem}
+    assert separator.separate_file(path, tmp_path / "plain", options).paths == {
+        stem: tmp_path / "plain/song.wav"
+    }
 
 
 @settings(QUICK, max_examples=25)
@@ -301,14 +305,19 @@ def test_a_wav_of_unknown_length_is_a_wav_where_it_fits(tmp_path, n_channels):
     np.testing.assert_array_equal(native(tmp_path / "a.wav"), block)
 
 
-def test_more_samples_than_announced_never_make_a_corrupt_wav(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("container", "n_samples"), [("WAV", 10), ("AIFF", 10), ("AIFF", None), ("AIFF", 501)]
+)
+def test_sizes_never_overflow_their_32_bits(tmp_path, monkeypatch, container, n_samples):
     monkeypatch.setattr("duetto._writing.WAV_LIMIT", 1000)
-    form = {"sample_rate": RATE, "n_channels": 1, "container": "WAV", "subtype": "PCM_16", "n_samples": 10}
-    with (
-        pytest.raises(AudioError, match="more samples than were announced"),
-        AudioWriter(tmp_path / "a.wav", **form) as writer,
-    ):
-        writer.write(np.ones((1, 501), np.int32))
+    form = {"sample_rate": RATE, "n_channels": 1, "container": container, "subtype": "PCM_16"}
+
+    def write():
+        with AudioWriter(tmp_path / "a", **form, n_samples=n_samples) as writer:
+            writer.write(np.ones((1, 501), np.int32))
+
+    with pytest.raises(AudioError, match=f"501 samples do not fit into {container}"):
+        write()
     assert names(tmp_path) == []
 
 

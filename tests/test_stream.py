@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from duetto import separator as room
 from duetto._separating import EXAMPLE
 from duetto.audio import load_audio
 from duetto.errors import AudioError, ModelError
@@ -218,12 +217,13 @@ def test_threads_may_share_a_separator_for_all_it_does(path, tmp_path):
 
 
 @pytest.mark.parametrize("n_threads", [1, 3, 7])
-def test_the_number_of_threads_changes_no_byte(path, monkeypatch, n_threads):
-    separator = Separator(path, segment_seconds=0.5, overlap_seconds=0.1)
+def test_the_number_of_threads_changes_no_byte(path, n_threads):
     audio = noise(2, 60_000)
-    expected = separator.separate(audio, 16000)["vocals"].tobytes()
-    monkeypatch.setattr(room, "_N_THREADS", n_threads)
-    assert separator.separate(audio, 16000)["vocals"].tobytes() == expected
+    separators = (
+        Separator(path, segment_seconds=0.5, overlap_seconds=0.1, n_threads=n) for n in (None, n_threads)
+    )
+    expected, found = (separator.separate(audio, 16000)["vocals"].tobytes() for separator in separators)
+    assert found == expected
 
 
 def test_a_large_input_is_not_changed(path, tmp_path):
@@ -318,8 +318,7 @@ def test_a_segment_comes_in_late_where_the_network_looks_back_only():
         metadata = replace(METADATA, causal=False)
 
     late, even = (
-        separator._rise(separator._analyses(16000)[0], 32_000)
-        for separator in (Separator(TinyEstimator()), Separator(Noncausal()))
+        separator._segmented(16000).rise for separator in (Separator(TinyEstimator()), Separator(Noncausal()))
     )
     np.testing.assert_allclose(even, (np.arange(32_000) + 0.5) / 32_000, atol=1e-6)
     n_fft = METADATA.n_fft

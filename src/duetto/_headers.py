@@ -49,7 +49,7 @@ def audio_chunk(file: BinaryIO) -> tuple[int, int]:
             return (long_size if magic == b"RF64" else size), length - position
         elif name == b"SSND":  # its first 8 bytes are no audio
             return size - 8, length - position - 8
-        file.seek(position + size + -size % align)
+        file.seek(min(position + size + -size % align, length))  # a damaged size overflows what seek takes
     return 0, 0
 
 
@@ -71,24 +71,29 @@ def has_length_tag(path: Path) -> bool:
 def mend(path: Path, container: str, subtype: str, *, n_samples: int, n_channels: int) -> None:
     """Put right what libsndfile leaves wrong in a file that it has written."""
     if container == "AIFF":
-        _mend_odd_aiff(path, n_samples, n_channels, subtype)
+        _mend_aiff(path, n_samples, n_channels, subtype)
     elif "RF64" in container:
         _mend_peak_time(path)
     elif container == "OGG":
         _mend_ogg_serial(path)
 
 
-def _mend_odd_aiff(path: Path, n_samples: int, n_channels: int, subtype: str) -> None:
-    """Correct the lengths of an odd number of 8-bit samples: the byte that pads them is no sample."""
-    n_bytes = n_samples * n_channels
-    if _STORED_BITS.get(subtype) != 8 or n_bytes % 2 == 0:
-        return
+def _mend_aiff(path: Path, n_samples: int, n_channels: int, subtype: str) -> None:
+    """Correct the lengths of a file of few samples, or of an odd number of bytes.
+
+    The rest of a longer header, when no PEAK chunk is wanted, and the byte that pads count as samples.
+    """
+    n_bytes = n_samples * n_channels * _STORED_BITS.get(subtype, 0) // 8
     with path.open("r+b") as file:
         header = file.read(4096)
-        file.seek(header.index(b"COMM") + 10)
-        file.write(n_samples.to_bytes(4, "big"))
-        file.seek(header.index(b"SSND") + 4)
-        file.write((n_bytes + 8).to_bytes(4, "big"))
+        count, audio = header.index(b"COMM") + 10, header.index(b"SSND")
+        if n_bytes == 0 or int.from_bytes(header[count : count + 4], "big") == n_samples:
+            return
+        end = audio + 16 + n_bytes + n_bytes % 2
+        file.truncate(end)
+        for place, number in ((4, end - 8), (count, n_samples), (audio + 4, n_bytes + 8)):
+            file.seek(place)
+            file.write(number.to_bytes(4, "big"))
 
 
 def _mend_peak_time(path: Path) -> None:

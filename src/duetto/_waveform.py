@@ -9,6 +9,7 @@ from duetto.errors import AudioError
 
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 8_000, 192_000  # Hz
 MAX_CHANNELS = 64
+MAX_SAMPLE = 1e12  # full scale being 1; the squares of far larger ones overflow float32
 
 
 def check_waveform(audio: ArrayLike, *, sample_rate: float | None = None) -> NDArray[np.float32]:
@@ -22,8 +23,8 @@ def check_waveform(audio: ArrayLike, *, sample_rate: float | None = None) -> NDA
         (n_channels, n_samples) float32: the caller's own memory where nothing had to be converted.
 
     Raises:
-        AudioError: Not real floats, not 1-D or 2-D, empty, too many channels, NaN or infinite samples, or a
-            sample rate out of range.
+        AudioError: Not real floats, not 1-D or 2-D, empty, too many channels, samples that are NaN, infinite
+            or absurd, or a sample rate out of range.
     """
     try:
         array = np.asarray(audio)
@@ -94,7 +95,7 @@ def check_n_channels(n_channels: int, name: str) -> None:
 
 
 def check_finite(block: NDArray[Any], name: str, start: int = 0) -> NDArray[np.float32]:
-    """Cast a block to float32, or raise an AudioError if a sample is NaN or infinite.
+    """Cast a block to float32, or raise an AudioError if a sample is NaN, infinite or absurd.
 
     Args:
         block: (n_channels, n) floats.
@@ -110,4 +111,8 @@ def check_finite(block: NDArray[Any], name: str, start: int = 0) -> NDArray[np.f
         raise AudioError(
             f"{name} has {np.count_nonzero(~finite)} NaN or infinite samples, {where}; repair it first"
         )
+    largest = max(-cast.min(), cast.max()) if cast.size else 0.0
+    if largest > MAX_SAMPLE:
+        allowed = f"up to {MAX_SAMPLE:g}, full scale being 1; scale it first"
+        raise AudioError(f"{name} has a sample of {largest:.4g}; allowed: {allowed}")
     return cast

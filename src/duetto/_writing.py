@@ -82,6 +82,8 @@ class AudioWriter:
             self._kind = _sndfile.WAV_OR_RF64
         elif container == "WAV" and (n_samples or 0) * self._sample_bytes > WAV_LIMIT:
             self._kind = "RF64"
+        else:
+            self._check_fits(n_samples or 0)
         if container == "M4A":
             _ffmpeg.need_av(self.path)
 
@@ -125,13 +127,20 @@ class AudioWriter:
             AudioError: The block does not fit the file, or the disk is full.
         """
         samples = self._native(block)
-        if self._kind == "WAV" and (self._n_written + len(samples)) * self._sample_bytes > WAV_LIMIT:
-            raise AudioError(f"{self.path} got more samples than were announced; leave n_samples out")
+        self._check_fits(self._n_written + len(samples))
         with self._explained():
             for start in range(0, len(samples), _BLOCK):
                 self._sound.write(samples[start : start + _BLOCK])
                 self._sink.check()
         self._n_written += len(samples)
+
+    def _check_fits(self, n_samples: int) -> None:
+        """Refuse a WAV or AIFF whose sizes would overflow their 32 bits."""
+        if self._kind in ("WAV", "AIFF") and n_samples * self._sample_bytes > WAV_LIMIT:
+            advice = (
+                "announce all its samples" if self._kind == "WAV" else "choose WAV, which may become RF64"
+            )
+            raise AudioError(f"{self.path}: {n_samples} samples do not fit into {self._kind}; {advice}")
 
     def _native(self, block: NDArray[Any]) -> NDArray[Any]:
         bits = depth(self.subtype)

@@ -113,15 +113,19 @@ def null_residual(
     Args:
         mixture: the block that was divided, as `AudioReader` gives it.
         bits: depth of its integers, None for floating point.
-        stems: all that it was divided into, as `AudioWriter` takes them.
+        stems: both that it was divided into, as `AudioWriter` takes them.
         bits_out: depth of their integers, None for floating point.
     """
+    first, second = stems.values()
     if bits is not None and bits == bits_out:  # integers, compared as such
-        total = sum(stem.astype(np.int64) for stem in stems.values())
-        return float(np.abs(total - mixture).max(initial=0)) / 2.0 ** (bits - 1)
-    scale = 1.0 if bits_out is None else 2.0 ** (bits_out - 1)
-    total = sum(stem.astype(np.float64) for stem in stems.values())
-    return float(np.abs(total / scale - to_real(mixture, bits)).max(initial=0.0))
+        off = np.add(first, second, dtype=np.int64)
+        off -= mixture
+        return float(max(off.max(), -off.min())) / 2.0 ** (bits - 1)
+    off = np.add(first, second, dtype=np.float64)
+    if bits_out is not None:
+        off /= 2.0 ** (bits_out - 1)
+    off -= to_real(mixture, bits)
+    return float(max(off.max(), -off.min()))
 
 
 def to_real(block: NDArray[Any], bits: int | None) -> NDArray[Any]:

@@ -2,25 +2,24 @@
 
 import math
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from duetto._analysis import Analysis
 from duetto._live import StepEstimator, latency, live_vocals
-from duetto._segments import Fifo, Waveform, cross_fade, cut, map_ahead
+from duetto._segmented import Segmented
+from duetto._segments import Fifo, Waveform
 from duetto._waveform import check_sample_rate
 from duetto.audio import AudioReader, check_waveform, load_audio, to_float
 from duetto.bundle import DEFAULT_MODEL
 from duetto.errors import AudioError, ConfigError
 from duetto.estimators import MaskEstimator, find_estimators
-from duetto.masks import griffin_lim
 from duetto.stem_files import DEFAULT_OPTIONS, FileOptions, SeparatedFile, StemFiles
 
 Progress = Callable[[int, int], None]
@@ -129,7 +128,7 @@ class Separator:
         starts = range(0, waveform.shape[-1], _BLOCK_SECONDS * sample_rate)
         blocks = (waveform[:, start : start + starts.step] for start in starts)
         vocals, done = np.empty_like(waveform), 0
-        with closing(self._vocals(blocks, sample_rate)) as pieces:
+        with closing(self._segmented(sample_rate).vocals(blocks)) as pieces:
             for piece in pieces:
                 vocals[:, done : done + piece.shape[-1]] = piece
                 done += piece.shape[-1]
@@ -172,7 +171,7 @@ class Separator:
             (analysis,) = self._analyses(sample_rate)
             pieces = live_vocals(cast(StepEstimator, self._stages[0]), analysis, checked)
         else:
-            pieces = self._vocals(checked, sample_rate, n_ahead=0)  # the next segment may be long in coming
+            pieces = self._segmented(sample_rate).vocals(checked, n_ahead=0)  # the next may be long in coming
         with closing(pieces):
             for vocals in pieces:
                 yield {"vocals": vocals, "accompaniment": mixture.take(vocals.shape[-1]) - vocals}
@@ -214,7 +213,7 @@ class Separator:
                 mixture, done = Fifo(), 0
                 read = reader.blocks(_BLOCK_SECONDS * info.sample_rate, stems.start, stems.stop)
                 floats = (to_float(block, info.bits) for block in map(mixture.put, read))
-                with closing(self._vocals(floats, info.sample_rate)) as pieces:
+                with closing(self._segmented(info.sample_rate).vocals(floats)) as pieces:
                     for vocals in pieces:
                         stems.write(mixture.take(vocals.shape[-1]), vocals)
                         done += vocals.shape[-1]
@@ -235,9 +234,9 @@ class Separator:
             AudioError: a sample rate that the gate refuses.
         """
         sample_rate = check_sample_rate(sample_rate, "the stream")
-        analysis = self._analyses(sample_rate)[0]
-        n_samples = latency(analysis) if self._is_live else sum(self._segments(analysis))
-        return n_samples / sample_rate
+        if self._is_live:
+            return latency(self._analyses(sample_rate)[0]) / sample_rate
+        return self._segmented(sample_rate).length / sample_rate
 
     @property
     def _is_live(self) -> bool:
@@ -251,61 +250,15 @@ class Separator:
             for stage in self._stages
         ]
 
-    def _segments(self, analysis: Analysis) -> tuple[int, int]:
-        """Stride and overlap in samples.
-
-        The stride is a whole number of hops: the frames of all segments lie on one grid.
-        """
-        rate, hop_length = analysis.sample_rate, analysis.stft.hop_length
-        n_hops = max(1, round((self.segment_seconds - self.overlap_seconds) * rate / hop_length))
-        return n_hops * hop_length, max(1, round(self.overlap_seconds * rate))
-
-    def _rise(self, analysis: Analysis, overlap: int) -> NDArray[np.float32]:
-        """Weight of the later of two segments where they overlap.
-
-        A causal network is right until its look-ahead meets the end, but wrong at first, having heard
-        nothing; so the later segment comes in late. Measured in benchmarks/stream.py.
-        """
-        start, length = 0, overlap
-        if self.metadata.causal:
-            length = -(-overlap // 8)
-            start = max(0, overlap - length - latency(analysis))
-        places = np.arange(overlap, dtype=np.float32) + np.float32(0.5)
-        return np.clip((places - start) / length, 0, 1)
-
-    def _vocals(
-        self, blocks: Iterable[Waveform], sample_rate: int, *, n_ahead: int | None = None
-    ) -> Generator[Waveform, None, None]:
-        """Blocks (n_channels, any length) of the mixture to blocks of the vocals, as many samples in all.
-
-        Close it (`contextlib.closing`), so that its threads end with it whatever happens.
-        """
-        analyses = self._analyses(sample_rate)
-        stride, overlap = self._segments(analyses[0])
-        segments = cut(blocks, length=stride + overlap, stride=stride)
-        n_threads = self.n_threads or _N_THREADS
-        n_ahead = n_threads if n_ahead is None else n_ahead
-        threads = ThreadPoolExecutor(n_threads)
-        try:
-            separated = map_ahead(threads, partial(self._separate, analyses), segments, n_ahead=n_ahead)
-            yield from cross_fade(separated, self._rise(analyses[0], overlap))
-        finally:
-            threads.shutdown(cancel_futures=True)
-
-    def _separate(self, analyses: Sequence[Analysis], segment: Waveform) -> Waveform:
-        """Segment of the mixture (n_channels, n_samples) to the same of the vocals."""
-        for estimator, analysis in zip(self._stages, analyses, strict=True):
-            segment = self._masked(estimator, analysis, segment)
-        return segment
-
-    def _masked(self, estimator: MaskEstimator, analysis: Analysis, segment: Waveform) -> Waveform:
-        """The vocals of a segment (n_channels, n_samples) by one estimator's mask."""
-        stft, n_samples, n_iter = analysis.stft, segment.shape[-1], self.griffin_lim_rounds
-        spectrogram = stft.forward(segment)
-        spectrogram *= analysis.vocals_mask(estimator.masks(analysis.magnitude(spectrogram)))
-        if n_iter:
-            return griffin_lim(np.abs(spectrogram), spectrogram, stft, n_samples, n_iter=n_iter)
-        return stft.inverse(spectrogram, n_samples)
+    def _segmented(self, sample_rate: int) -> Segmented:
+        return Segmented(
+            stages=self._stages,
+            analyses=self._analyses(sample_rate),
+            segment_seconds=self.segment_seconds,
+            overlap_seconds=self.overlap_seconds,
+            griffin_lim_rounds=self.griffin_lim_rounds,
+            n_threads=self.n_threads or _N_THREADS,
+        )
 
 
 def _checked(blocks: Iterable[ArrayLike]) -> Iterator[Waveform]:

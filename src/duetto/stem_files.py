@@ -67,6 +67,11 @@ class FileOptions:
     bitrate_kbps: float | None = None
     quality: float | None = None
 
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The names of what is written: the stems, or "mix"."""
+        return ("mix",) if self.mix else self.stems
+
     def __post_init__(self) -> None:
         _check_stems(self.stems, self.mix)
         end = math.inf if self.end_seconds is None else self.end_seconds
@@ -96,7 +101,7 @@ class SeparatedFile:
         info: the input.
         paths: stem -> file; with `FileOptions.mix` "mix" -> file.
         n_clipped: samples whose value did not fit the output's integers and was saturated.
-        peaks: stem -> largest absolute sample written, full scale being 1.
+        peaks: stem -> largest absolute sample, full scale being 1, before lossy coding.
         null_residual: largest |sum of the stems - mixture| before lossy coding, full scale being 1; 0 where
             whole numbers were written of at least the song's depth and nothing was saturated; None where
             not all stems were written.
@@ -172,8 +177,9 @@ class StemFiles:
         container, subtype = output_format(info, container=options.container, subtype=options.subtype)
         self._options = options
         self._bits_out, self._double = depth(subtype), subtype == "DOUBLE"
-        stems = ("mix",) if options.mix else options.stems
-        self.paths = stem_paths(model, song, out, template=options.template, container=container, stems=stems)
+        self.paths = stem_paths(
+            model, song, out, template=options.template, container=container, stems=options.written
+        )
         _refuse_overwriting(song, self.paths.values())
         _refuse_outside(Path(out), self.paths.values())
         tags, self._notes = read_tags(song)
@@ -200,7 +206,7 @@ class StemFiles:
         self._gains = {stem: 10 ** (level / 20) for stem, level in (options.mix or {}).items()}
         self._n_clipped = 0
         self._peaks = dict.fromkeys(self.paths, 0.0)
-        self._residual = 0.0 if stems == STEMS else None
+        self._residual = 0.0 if options.written == STEMS else None
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:

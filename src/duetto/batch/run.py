@@ -90,7 +90,7 @@ class Batch:
     ) -> None:
         self._work = Work.of(separator, os.fspath(out), options, force=force)
         self.songs = find_songs(songs, self._work.out)
-        _refuse_shared_stems(separator.metadata.name, self.songs, options.template)
+        _refuse_shared_stems(separator.metadata.name, self.songs, options)
 
     def run(
         self,
@@ -159,6 +159,16 @@ def separate_files(
         ConfigError: songs that would have the same stems, a list, template or output folder that cannot be
             used, an option out of range, an extra that is not installed.
         ModelError: no such bundle.
+
+    Example:
+        >>> import duetto
+        >>> def say(record, summary):
+        ...     print(record.status, sorted(record.outputs))
+        >>> duetto.separate_files(["*.flac"], "stems", on_done=say).n_done
+        done ['accompaniment', 'vocals']
+        1
+        >>> duetto.separate_files(["*.flac"], "stems").n_skipped
+        1
     """
     batch = Batch(songs, out, options, separator=separator or Separator(), force=force)
     return batch.run(jobs=jobs, ray=ray, on_done=on_done, progress=progress)
@@ -202,12 +212,14 @@ def _records(
         yield from finished()
 
 
-def _refuse_shared_stems(model: str, songs: Iterable[Song], template: str) -> None:
+def _refuse_shared_stems(model: str, songs: Iterable[Song], options: FileOptions) -> None:
     """Before anything is separated."""
+    stems = options.written
     taken: dict[int, Song] = {}
     for song in songs:
-        paths = stem_paths(model, song.name, "", template=song.fill(template), container="")
-        path = hash(os.path.normpath(paths["vocals"]))  # as a number, for there may be millions
+        template = song.fill(options.template)
+        paths = stem_paths(model, song.name, "", template=template, container="", stems=stems)
+        path = hash(os.path.normpath(paths[stems[0]]))  # as a number, for there may be millions
         if path in taken:
             raise ConfigError(
                 f"{taken[path].name} and {song.name} would have the same stems; tell them apart with "

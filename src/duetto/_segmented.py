@@ -1,0 +1,93 @@
+"""The vocals of a song in segments, several at a time, each from nothing; for any network or method."""
+
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from duetto._analysis import Analysis
+from duetto._live import latency
+from duetto._segments import Waveform, cross_fade, cut, map_ahead
+from duetto.estimators import MaskEstimator
+from duetto.masks import griffin_lim
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segmented:
+    """A way through a song of a given sample rate.
+
+    Attributes:
+        stages: networks or methods; each takes apart the vocals of the one before it.
+        analyses: of each stage.
+        segment_seconds: as for `Separator`, and so are the others.
+    """
+
+    stages: Sequence[MaskEstimator]
+    analyses: Sequence[Analysis]
+    segment_seconds: float
+    overlap_seconds: float
+    griffin_lim_rounds: int
+    n_threads: int
+
+    @property
+    def overlap(self) -> int:
+        """Samples that neighbouring segments share."""
+        return max(1, round(self.overlap_seconds * self.analyses[0].sample_rate))
+
+    @property
+    def stride(self) -> int:
+        """Samples between segments, a whole number of hops: all their frames lie on one grid."""
+        rate, hop_length = self.analyses[0].sample_rate, self.analyses[0].stft.hop_length
+        return hop_length * max(1, round((self.segment_seconds - self.overlap_seconds) * rate / hop_length))
+
+    @property
+    def length(self) -> int:
+        """Samples of a segment, and how many may have come in that have not come out."""
+        return self.stride + self.overlap
+
+    @property
+    def rise(self) -> NDArray[np.float32]:
+        """Weight of the later of two segments where they overlap, (overlap,).
+
+        A causal network is right until its look-ahead meets the end, but wrong at first, having heard
+        nothing; so the later segment comes in late. Measured in benchmarks/stream.py.
+        """
+        start, length = 0, self.overlap
+        if self.analyses[0].metadata.causal:
+            length = -(-self.overlap // 8)
+            start = max(0, self.overlap - length - latency(self.analyses[0]))
+        places = np.arange(self.overlap, dtype=np.float32) + np.float32(0.5)
+        return np.clip((places - start) / length, 0, 1)
+
+    def vocals(
+        self, blocks: Iterable[Waveform], *, n_ahead: int | None = None
+    ) -> Generator[Waveform, None, None]:
+        """Blocks (n_channels, any length) of the mixture to blocks of the vocals, as many samples in all.
+
+        Close it (`contextlib.closing`), so that its threads end with it whatever happens. `n_ahead` is how
+        many segments are taken before they are due, by default one per thread.
+        """
+        n_ahead = self.n_threads if n_ahead is None else n_ahead
+        segments = cut(blocks, length=self.length, stride=self.stride)
+        threads = ThreadPoolExecutor(self.n_threads)
+        try:
+            yield from cross_fade(map_ahead(threads, self._separate, segments, n_ahead=n_ahead), self.rise)
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+    def _separate(self, segment: Waveform) -> Waveform:
+        """Segment of the mixture (n_channels, n_samples) to the same of the vocals."""
+        for estimator, analysis in zip(self.stages, self.analyses, strict=True):
+            segment = self._masked(estimator, analysis, segment)
+        return segment
+
+    def _masked(self, estimator: MaskEstimator, analysis: Analysis, segment: Waveform) -> Waveform:
+        """The vocals of a segment (n_channels, n_samples) by one estimator's mask."""
+        stft, n_samples, n_iter = analysis.stft, segment.shape[-1], self.griffin_lim_rounds
+        spectrogram = stft.forward(segment)
+        spectrogram *= analysis.vocals_mask(estimator.masks(analysis.magnitude(spectrogram)))
+        if n_iter:
+            return griffin_lim(np.abs(spectrogram), spectrogram, stft, n_samples, n_iter=n_iter)
+        return stft.inverse(spectrogram, n_samples)
