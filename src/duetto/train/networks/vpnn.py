@@ -79,7 +79,7 @@ class VPNN(nn.Module):
 
     @property
     def state_size(self) -> int:
-        """Nothing is carried from frame to frame."""
+        """Nothing but its neighbours matters to a frame."""
         return 0
 
     def activations(self, magnitude: Tensor) -> Tensor:
