@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import duetto
-from duetto._separating import EXAMPLE
+from duetto.cli.separating import EXAMPLE
 
 SHOWN = {"Track", "load_tracks"}  # in the example of evaluate
 NAMES = sorted({name for name in duetto.__all__ if not name.endswith("Error")} - SHOWN)

@@ -10,8 +10,7 @@ import pytest
 import soundfile
 
 from command_line import duetto_apart
-from duetto import _sndfile
-from duetto.audio import AudioReader, AudioWriter, load_audio
+from duetto.audio import AudioReader, AudioWriter, load_audio, sndfile
 from duetto.errors import AudioError
 from duetto.separator import Separator
 from duetto.stem_files import FileOptions
@@ -56,14 +55,14 @@ def test_a_disk_that_is_full_from_some_byte_on(tmp_path, separator, monkeypatch,
     before = {each.name: each.read_bytes() for each in (tmp_path / "out").iterdir()}
     room = share * whole.stat().st_size
 
-    class FullDisk(_sndfile.Sink):
+    class FullDisk(sndfile.Sink):
         def write(self, data, /):
             if self.tell() + len(data) > room:
                 self.error = self.error or OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 return len(data)
             return super().write(data)
 
-    monkeypatch.setattr(_sndfile, "Sink", FullDisk)
+    monkeypatch.setattr(sndfile, "Sink", FullDisk)
     with pytest.raises(AudioError, match=r"cannot be written: No space left on device; check .* free space"):
         separator.separate_file(path, tmp_path / "out", options)
     assert {each.name: each.read_bytes() for each in (tmp_path / "out").iterdir()} == before

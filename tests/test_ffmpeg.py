@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from command_line import duetto_apart
-from duetto._headers import after_id3
 from duetto.audio import AudioReader, AudioWriter, load_audio, save_audio
+from duetto.audio.headers import after_id3
 from duetto.errors import AudioError
 from duetto.separator import Separator
 from duetto.stem_files import FileOptions

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from duetto._separating import EXAMPLE
+from duetto.cli.separating import EXAMPLE
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 

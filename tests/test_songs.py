@@ -128,6 +128,6 @@ def test_a_filled_template_gives_the_same_as_filling_it_at_once(parent: str, tex
 
 
 def test_what_is_read_is_found_in_folders() -> None:
-    from duetto._formats import CONTAINERS
+    from duetto.audio.formats import CONTAINERS
 
     assert set(CONTAINERS) <= EXTENSIONS

@@ -9,8 +9,8 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from duetto._writing import AudioWriter
 from duetto.audio import AudioReader, load_audio
+from duetto.audio.writing import AudioWriter
 from duetto.errors import AudioError, ConfigError
 from duetto.separator import Separator
 from duetto.stem_files import STEMS, FileOptions
@@ -262,7 +262,7 @@ def test_a_wav_that_would_pass_4_gib_becomes_rf64(tmp_path, separator, monkeypat
     path = song(tmp_path / "song.wav", container="WAV", subtype="PCM_24")
     n_bytes = 12_000 * 2 * 3
     for limit, magic in ((n_bytes, b"RIFF"), (n_bytes - 1, b"RF64")):
-        monkeypatch.setattr("duetto._writing.WAV_LIMIT", limit)
+        monkeypatch.setattr("duetto.audio.writing.WAV_LIMIT", limit)
         done = separator.separate_file(path, tmp_path / "out")
         for stem in done.paths.values():
             assert stem.suffix == ".wav"
@@ -277,7 +277,7 @@ def test_a_wav_that_would_pass_4_gib_becomes_rf64(tmp_path, separator, monkeypat
 
 
 def test_the_limit_leaves_room_for_a_header_and_tags():
-    from duetto._writing import WAV_LIMIT
+    from duetto.audio.writing import WAV_LIMIT
 
     assert 2**32 - WAV_LIMIT >= 2**24
     writer = AudioWriter(
@@ -309,7 +309,7 @@ def test_a_wav_of_unknown_length_is_a_wav_where_it_fits(tmp_path, n_channels):
     ("container", "n_samples"), [("WAV", 10), ("AIFF", 10), ("AIFF", None), ("AIFF", 501)]
 )
 def test_sizes_never_overflow_their_32_bits(tmp_path, monkeypatch, container, n_samples):
-    monkeypatch.setattr("duetto._writing.WAV_LIMIT", 1000)
+    monkeypatch.setattr("duetto.audio.writing.WAV_LIMIT", 1000)
     form = {"sample_rate": RATE, "n_channels": 1, "container": container, "subtype": "PCM_16"}
 
     def write():

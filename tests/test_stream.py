@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from duetto._separating import EXAMPLE
 from duetto.audio import load_audio
+from duetto.cli.separating import EXAMPLE
 from duetto.errors import AudioError, ModelError
 from duetto.separator import Separator
 from duetto.stem_files import FileOptions

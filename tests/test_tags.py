@@ -17,8 +17,8 @@ from mutagen.oggopus import OggOpus
 from mutagen.oggvorbis import OggVorbis
 from mutagen.wave import WAVE
 
-from duetto._tags import read_tags
 from duetto.audio import AudioReader, save_audio
+from duetto.audio.tags import read_tags
 from duetto.separator import Separator
 from duetto.stem_files import STEMS, FileOptions
 from tiny import TinyEstimator
@@ -209,7 +209,7 @@ def test_tags_of_wma(tmp_path, separator):
 
 
 def test_rf64_cannot_hold_tags_and_stays_whole(songs, separator, tmp_path, monkeypatch):
-    monkeypatch.setattr("duetto._writing.WAV_LIMIT", 1000)
+    monkeypatch.setattr("duetto.audio.writing.WAV_LIMIT", 1000)
     done = separator.separate_file(songs / "song.wav", tmp_path)
     assert all("carries no tags" in note for note in done.notes)
     assert len(done.notes) == 2

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from duetto._waveform import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
+from duetto.audio.waveform import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from duetto.errors import ModelError
 from duetto.stft import STFT, Window
 

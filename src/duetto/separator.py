@@ -15,8 +15,8 @@ from duetto._analysis import Analysis
 from duetto._live import StepEstimator, latency, live_vocals
 from duetto._segmented import Segmented
 from duetto._segments import Fifo, Waveform
-from duetto._waveform import check_sample_rate
 from duetto.audio import AudioReader, check_waveform, load_audio, to_float
+from duetto.audio.waveform import check_sample_rate
 from duetto.bundle import DEFAULT_MODEL
 from duetto.errors import AudioError, ConfigError
 from duetto.estimators import MaskEstimator, find_estimators

@@ -11,10 +11,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from duetto._encoding import encoder_settings
-from duetto._formats import depth
-from duetto._tags import read_tags
 from duetto.audio import EXTENSIONS, AudioInfo, AudioWriter, output_format
+from duetto.audio.encoding import encoder_settings
+from duetto.audio.formats import depth
+from duetto.audio.tags import read_tags
 from duetto.errors import AudioError, ConfigError
 from duetto.remainder import mix_block, null_residual, split_block
 

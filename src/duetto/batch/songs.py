@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from string import Formatter
 from typing import NamedTuple
 
-from duetto._formats import CONTAINERS
+from duetto.audio.formats import CONTAINERS
 from duetto.batch import places
 from duetto.errors import ConfigError
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from duetto import __version__
-from duetto._checking import check
-from duetto._research import evaluate, export, reproduce, train
-from duetto._separating import separate
-from duetto._streaming import stream
-from duetto._terminal import MODEL_OPTION, PATH, complain, print_path, progress_bar
+from duetto.cli.checking import check
+from duetto.cli.research import evaluate, export, reproduce, train
+from duetto.cli.separating import separate
+from duetto.cli.streaming import stream
+from duetto.cli.terminal import MODEL_OPTION, PATH, complain, print_path, progress_bar
 from duetto.errors import DuettoError
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from duetto._formats import AudioInfo
-from duetto._headers import after_id3
-from duetto._waveform import check_n_channels, check_sample_rate
+from duetto.audio.formats import AudioInfo
+from duetto.audio.headers import after_id3
+from duetto.audio.waveform import check_n_channels, check_sample_rate
 from duetto.errors import AudioError
 
 _CONTAINERS = {"mov": "MP4", "matroska": "MATROSKA", "asf": "ASF", "aac": "ADTS"}  # by FFmpeg's names

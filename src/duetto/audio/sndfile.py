@@ -13,9 +13,9 @@ from typing import Any
 import soundfile
 from numpy.typing import NDArray
 
-from duetto._formats import EXTENSIONS, AudioInfo
-from duetto._headers import audio_chunk, has_length_tag, promised_samples
-from duetto._waveform import check_n_channels, check_sample_rate
+from duetto.audio.formats import EXTENSIONS, AudioInfo
+from duetto.audio.headers import audio_chunk, has_length_tag, promised_samples
+from duetto.audio.waveform import check_n_channels, check_sample_rate
 from duetto.errors import AudioError
 
 _CREDIBLE = 64  # samples per byte; above it a length is a claim, and the file has to be decoded to learn it

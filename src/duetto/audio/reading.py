@@ -9,9 +9,9 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from duetto import _ffmpeg, _sndfile
-from duetto._formats import AudioInfo
-from duetto._waveform import check_finite
+from duetto.audio import ffmpeg, sndfile
+from duetto.audio.formats import AudioInfo
+from duetto.audio.waveform import check_finite
 from duetto.errors import AudioError
 
 
@@ -45,8 +45,8 @@ class AudioReader:
         try:
             _check_file(self.path)
             self._state = _state(self.path)
-            name = _ffmpeg.recognise(self.path)
-            self._source: _Source = _ffmpeg.Source(self.path, name) if name else _sndfile.Source(self.path)
+            name = ffmpeg.recognise(self.path)
+            self._source: _Source = ffmpeg.Source(self.path, name) if name else sndfile.Source(self.path)
         except OSError as error:
             raise AudioError(f"{path} cannot be read: {error.strerror}; check its permissions") from error
         self.info = self._source.info
@@ -108,7 +108,7 @@ class AudioReader:
         # MP3 and Ogg cut off anywhere are still good audio, and the length of an MP3 is a claim of its tag.
         promised = self.info.n_samples if stop is None else stop
         if n_read < promised and self.info.container not in ("MP3", "OGG"):
-            raise AudioError(_sndfile.truncated(self.path, promised, n_read))
+            raise AudioError(sndfile.truncated(self.path, promised, n_read))
 
 
 def _check_file(path: Path) -> None:

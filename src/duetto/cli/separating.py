@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from duetto._file_options import to_file_options, with_file_options
-from duetto._terminal import MODEL_OPTION, Bar, clear_bar, complain, print_path, progress_bar
+from duetto.cli.file_options import to_file_options, with_file_options
+from duetto.cli.terminal import MODEL_OPTION, Bar, clear_bar, complain, print_path, progress_bar
 
 if TYPE_CHECKING:
     from duetto.batch.records import Record
     from duetto.batch.run import Summary
 
-EXAMPLE = Path(__file__).parent / "example" / "song.flac"
+EXAMPLE = Path(__file__).parents[1] / "example" / "song.flac"
 
 
 @click.command()
@@ -68,8 +68,8 @@ def separate(songs: tuple[str, ...], example: bool, out: str, **options: Any) ->
     SONGS are files, folders, quoted patterns such as "music/**/*.flac", playlists (.m3u), tables (.csv) and
     URLs. What an earlier run has done is skipped.
     """
-    from duetto._stdin import spooled
     from duetto.batch.run import Batch
+    from duetto.cli.stdin import spooled
     from duetto.separator import Separator
 
     songs += (str(EXAMPLE),) * example

@@ -12,10 +12,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from duetto import _ffmpeg, _headers, _sndfile
-from duetto._formats import check_holds, depth, own_name, stored_bytes
-from duetto._tags import Tags, write_tags
-from duetto._waveform import check_finite, check_n_channels, check_sample_rate
+from duetto.audio import ffmpeg, headers, sndfile
+from duetto.audio.formats import check_holds, depth, own_name, stored_bytes
+from duetto.audio.tags import Tags, write_tags
+from duetto.audio.waveform import check_finite, check_n_channels, check_sample_rate
 from duetto.errors import AudioError
 
 _BLOCK = 65_536  # samples; one huge block overflows the Vorbis encoder's stack
@@ -79,13 +79,13 @@ class AudioWriter:
         self._sample_bytes = n_channels * stored_bytes(subtype)
         self._kind = own_name(container)
         if container == "WAV" and n_samples is None:
-            self._kind = _sndfile.WAV_OR_RF64
+            self._kind = sndfile.WAV_OR_RF64
         elif container == "WAV" and (n_samples or 0) * self._sample_bytes > WAV_LIMIT:
             self._kind = "RF64"
         else:
             self._check_fits(n_samples or 0)
         if container == "M4A":
-            _ffmpeg.need_av(self.path)
+            ffmpeg.need_av(self.path)
 
     def __enter__(self) -> Self:
         folder = self.path.parent
@@ -97,7 +97,7 @@ class AudioWriter:
             # Not tempfile's: only their owner may read those. Short, so that the longest names still work.
             self._part = folder / f".duetto-{secrets.token_hex(4)}.part"
             undo.callback(self._part.unlink, missing_ok=True)
-            self._sink = undo.enter_context(_sndfile.Sink(self._part, "xb"))
+            self._sink = undo.enter_context(sndfile.Sink(self._part, "xb"))
             self._sound = undo.enter_context(closing(self._encoder()))
             self._sink.check()
             self._n_written = 0
@@ -114,8 +114,8 @@ class AudioWriter:
     def _encoder(self) -> _Encoder:
         form = self.sample_rate, self.n_channels
         if self.container == "M4A":
-            return _ffmpeg.Encoder(self._sink, *form, **self._settings)
-        return _sndfile.open_to_write(self._sink, *form, self._kind, self.subtype, self._settings)
+            return ffmpeg.Encoder(self._sink, *form, **self._settings)
+        return sndfile.open_to_write(self._sink, *form, self._kind, self.subtype, self._settings)
 
     def write(self, block: NDArray[Any]) -> None:
         """Append a block.
@@ -163,7 +163,7 @@ class AudioWriter:
             self._sound.close()
             self._sink.check()
             n_samples, n_channels = self._n_written, self.n_channels
-            _headers.mend(self._part, self._kind, self.subtype, n_samples=n_samples, n_channels=n_channels)
+            headers.mend(self._part, self._kind, self.subtype, n_samples=n_samples, n_channels=n_channels)
             if self._tags:
                 self.notes += write_tags(self._part, self.container, self._tags, name=self.path)
             os.fsync(self._sink.fileno())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from duetto._terminal import MODEL_OPTION, complain
+from duetto.cli.terminal import MODEL_OPTION, complain
 from duetto.errors import AudioError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from duetto._terminal import PATH, complain
+from duetto.cli.terminal import PATH, complain
 
 if TYPE_CHECKING:
     from duetto.checking import FileCheck, NullTest

@@ -24,7 +24,10 @@ MODEL_OPTION = click.option(
 
 
 class Bar(Protocol):
-    def __call__(self, done: int, total: int, note: str = "") -> None: ...
+    """Shows how far something is."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """So much is done of so much."""
 
 
 @contextmanager
@@ -48,6 +51,7 @@ def progress_bar(label: str, *, hidden: bool = False) -> Iterator[Bar]:
 
 
 def complain(what: object) -> None:
+    """Say something on stderr, in one line."""
     if isinstance(what, OSError) and what.filename:
         what = f"{what.filename}: {what.strerror}"
     click.echo(f"duetto: {' '.join(str(what).splitlines())}", err=True)
@@ -60,4 +64,5 @@ def clear_bar() -> None:
 
 
 def print_path(path: str | Path) -> None:
+    """Print a path on stdout."""
     click.echo(os.fsencode(path))  # the very bytes, so that other programs find a file of any name

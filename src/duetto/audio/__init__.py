@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from duetto._formats import CONTAINERS, EXTENSIONS, AudioInfo, default_subtype, depth, output_format
-from duetto._reading import AudioReader
-from duetto._waveform import check_waveform, quantise, to_float
-from duetto._writing import AudioWriter
+from duetto.audio.formats import CONTAINERS, EXTENSIONS, AudioInfo, default_subtype, depth, output_format
+from duetto.audio.reading import AudioReader
+from duetto.audio.waveform import check_waveform, quantise, to_float
+from duetto.audio.writing import AudioWriter
 from duetto.errors import AudioError
 
 __all__ = [

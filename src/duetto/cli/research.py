@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from duetto._terminal import MODEL_OPTION, PATH, complain, print_path, progress_bar
+from duetto.cli.terminal import MODEL_OPTION, PATH, complain, print_path, progress_bar
 from duetto.errors import DuettoError
 
 if TYPE_CHECKING:
