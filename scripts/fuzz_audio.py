@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from duetto.audio import AudioWriter, load_audio
-from duetto.bundle import DEFAULT_MODEL, Bundle, find_bundle
+from duetto.bundle import DEFAULT_MODEL, Bundle, list_bundles
 from duetto.errors import DuettoError
 from duetto.separator import Separator
 from duetto.stem_files import FileOptions
@@ -43,7 +43,7 @@ ODD = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFF
 class Estimator:
     """A network of one line, on the transform of the default bundle."""
 
-    metadata = Bundle(find_bundle(DEFAULT_MODEL)).metadata
+    metadata = Bundle(list_bundles()[DEFAULT_MODEL]).metadata
 
     def masks(self, magnitude: np.ndarray) -> np.ndarray:
         """Louder bins are vocals."""

@@ -51,6 +51,10 @@ def duetto_apart(*arguments: str | Path, before: str = "", cwd: Path | None = No
     )
 
 
+# a shell's background jobs, of which the tests may be one, are deaf to Ctrl-C
+LISTENING = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)"
+
+
 def command(*arguments: str | Path, before: str = "") -> Sequence[str]:
-    program = f"{before}\nimport sys\nfrom duetto.cli import main\nmain(sys.argv[1:])"
+    program = f"{LISTENING}\n{before}\nimport sys\nfrom duetto.cli import main\nmain(sys.argv[1:])"
     return [sys.executable, "-c", program, *map(os.fspath, arguments)]

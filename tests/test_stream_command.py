@@ -31,13 +31,9 @@ def song(rng: np.random.Generator) -> NDArray[np.int16]:
     return samples
 
 
-# a shell's background jobs, of which the tests may be one, are deaf to Ctrl-C
-LISTENING = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)"
-
-
 def arguments(model: Path, *options: str) -> list[str]:
     given = "stream", "--rate", str(RATE), "--channels", "2", "--model", os.fspath(model), *options
-    return list(command(*given, before=LISTENING))
+    return list(command(*given))
 
 
 def run(model: Path, data: bytes, *options: str) -> tuple[int, bytes, str]:
