@@ -36,12 +36,23 @@ HUANG = """
   rows with L-BFGS have the clips as they are and {iterations} iterations, so they stop far from where the
   paper's do.
 - **Circular shift.** A random time in every excerpt, where the paper has a copy every 10 000 samples.
+- **Minutes.** Each row had one core of an AMD EPYC (Milan) or a part of one, since two rows at a time were
+  trained beside other programs. The rows stop early for their minutes' sake: the last row of networks, the
+  bundle `drnn`, shows what longer training and remixed songs add.
 - **Model choice.** On the paper's four dev clips, but every {every} steps, where the paper looks every 20
   iterations.
 - **Separation.** As users run it: frames are centred and cover the whole clip, where the paper drops a tail
   that fills no frame, and a bundle's weights have 16 bits.
 - **Conventional methods.** Ours are written from their papers, not run from their authors' code;
   [baselines.md](baselines.md) describes them.
+"""
+
+PICTURES = """
+![NSDR of the vocals by singer](papers/huang2014-singers.png)
+
+Singers differ more than networks do: the same one is the hardest in every row, the oracles' included.
+
+![Loss and dev GNSDR over the steps of each run](papers/huang2014-learning.png)
 """
 
 FAN = """
@@ -63,7 +74,7 @@ def page() -> str:
     huang, fan = (read(name) for name in ("huang2014", "fan2017"))
     parts = [HEAD]
     parts += section(huang, "duetto reproduce huang2014 --data MIR-1K")
-    parts += [HUANG.strip().format(**huang_facts(huang)), *surprises(huang, huang_surprises)]
+    parts += [HUANG.strip().format(**huang_facts(huang)), *surprises(huang, huang_surprises), PICTURES]
     parts += section(fan, "duetto reproduce fan2017 --data MIR-1K --dataset mir1k")
     choices = json.loads((DOCS / "papers" / "choices.json").read_text(encoding="utf-8"))
     parts += [FAN.strip().format(n_tracks=fan["n_tracks"], n_steps=choices["n_steps"]), chosen(choices)]
