@@ -65,7 +65,8 @@ def make_song(path: Path, minutes: float) -> None:
 
 def measure(song: Path, model: str) -> Run:
     """Separate in a process of its own."""
-    command = [sys.executable, "-m", "duetto", "separate", str(song), "-n", model, "-o", str(song.parent)]
+    out = str(song.parent)
+    command = [sys.executable, "-m", "duetto", "separate", str(song), "-n", model, "-o", out, "--force"]
     start = time.perf_counter()
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)

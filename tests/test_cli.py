@@ -14,6 +14,7 @@ from command_line import duetto, duetto_apart
 from duetto.bundle import DEFAULT_MODEL
 from duetto.cli import cli
 from duetto.cli.separating import EXAMPLE
+from duetto.cli.terminal import progress_bar
 from duetto.estimators import list_models
 from duetto.stem_files import TEMPLATE
 from duetto.train.checkpoint import Progress
@@ -333,7 +334,7 @@ class Terminal:
 
 def test_progress_is_shown_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-    with terminal.progress_bar("a very long name of a song that nobody can remember.wav") as bar:
+    with progress_bar("a very long name of a song that nobody can remember.wav") as bar:
         bar(1, 4, "loss 0.5")
         bar(4, 4)
     assert "a very long name of a song that…" in terminal.shown
@@ -349,6 +350,6 @@ def test_progress_is_silent_elsewhere(
 ) -> None:
     if hidden:
         monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-    with terminal.progress_bar("song.wav", hidden=hidden) as bar:
+    with progress_bar("song.wav", hidden=hidden) as bar:
         bar(1, 2)
     assert (terminal.shown if hidden else capsys.readouterr().err) == ""
