@@ -25,8 +25,8 @@ from duetto.stem_files import DEFAULT_OPTIONS, FileOptions, SeparatedFile, StemF
 Progress = Callable[[int, int], None]
 
 _BLOCK_SECONDS = 4
-_N_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-_N_THREADS = min(_N_CORES, 4)  # each holds a segment, and the memory needed shall not grow with the machine
+N_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+MOST_THREADS = 4  # each holds a segment, and the memory needed shall not grow with the machine
 
 
 class Separator:
@@ -257,7 +257,7 @@ class Separator:
             segment_seconds=self.segment_seconds,
             overlap_seconds=self.overlap_seconds,
             griffin_lim_rounds=self.griffin_lim_rounds,
-            n_threads=self.n_threads or _N_THREADS,
+            n_threads=self.n_threads or min(N_CORES, MOST_THREADS),
         )
 
 

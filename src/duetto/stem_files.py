@@ -175,7 +175,6 @@ class StemFiles:
         self.info = info
         self.start, self.stop = _part(song, info, options)
         container, subtype = output_format(info, container=options.container, subtype=options.subtype)
-        self._options = options
         self._bits_out, self._double = depth(subtype), subtype == "DOUBLE"
         self.paths = stem_paths(
             model, song, out, template=options.template, container=container, stems=options.written

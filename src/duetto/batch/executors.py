@@ -14,9 +14,9 @@ from typing import Protocol, Self
 from duetto.batch.records import Record
 from duetto.batch.songs import Song
 from duetto.batch.work import Progress, Work, Worker
+from duetto.separator import MOST_THREADS, N_CORES
 
 _N_TRIES = 2
-_MOST_THREADS = 4  # as a Separator by itself
 _PATIENCE_SECONDS = 10
 
 
@@ -110,7 +110,7 @@ class Processes:
         return record
 
     def _start(self) -> "_Process":
-        process = _Process(self._work, max(1, min(_MOST_THREADS, _n_cores() // self.n_ahead)))
+        process = _Process(self._work, max(1, min(MOST_THREADS, N_CORES // self.n_ahead)))
         self._all.add(process)
         return process
 
@@ -189,7 +189,3 @@ def _deaf_to_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, handler)
-
-
-def _n_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
