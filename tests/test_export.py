@@ -137,8 +137,11 @@ def test_a_wrong_graph_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             masks = masks.flip(1) if fault == "order of sources" else masks
             return masks, after if fault != "forgotten state" else 0 * after
 
-    def traced(network: DRNN) -> onnx.ModelProto:
-        graph = trace(_Faulty(network))  # type: ignore[arg-type]
+    def traced(estimator: NetworkEstimator) -> onnx.ModelProto:
+        network = estimator.network
+        assert isinstance(network, DRNN)
+        faulty = NetworkEstimator(estimator.config, _Faulty(network))  # type: ignore[arg-type]
+        graph = trace(faulty)
         for tensor in graph.graph.initializer:
             values = numpy_helper.to_array(tensor).copy()
             if fault == "one bias" and values.shape == (2 * N_BINS,):
@@ -166,7 +169,7 @@ def test_metadata_say_what_was_trained(tmp_path: Path) -> None:
     said = dataclasses.asdict(bundle.metadata)
     probe = said.pop("probe")
     assert said == {
-        "format_version": 2,
+        "format_version": 3,
         "name": "small",
         "summary": "a small network",
         "sample_rate": 8000,
@@ -174,6 +177,7 @@ def test_metadata_say_what_was_trained(tmp_path: Path) -> None:
         "hop_length": 64,
         "window": "hann",
         "input": "magnitude",
+        "n_channels": 1,
         "sources": ["vocals", "accompaniment"],
         "causal": True,
         "look_ahead": 2,

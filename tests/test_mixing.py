@@ -27,7 +27,7 @@ def numbered_tracks() -> list[Sources]:
 
 def mixer(n_samples: int = 400, seed: int = 0, **settings: float) -> RandomMixer:
     config = MixingConfig.model_validate(settings)
-    return RandomMixer(numbered_tracks(), config, n_samples=n_samples, seed=seed)
+    return RandomMixer(numbered_tracks(), config, n_samples=n_samples, sample_rate=16_000, seed=seed)
 
 
 def track_and_place(values: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -44,12 +44,12 @@ def test_a_batch_depends_on_seed_and_step_alone() -> None:
     assert np.array_equal(one.batch(5, 8), other.batch(5, 8))
     assert not np.array_equal(one.batch(5, 8), one.batch(6, 8))
     assert not np.array_equal(one.batch(5, 8), mixer(seed=1).batch(5, 8))
-    assert one.batch(5, 8).shape == (8, 2, 400)
+    assert one.batch(5, 8).shape == (8, 2, 1, 400)
     assert one.batch(5, 8).dtype == np.float32
 
 
 def test_a_circular_shift_is_a_rotation_of_one_source_against_the_other() -> None:
-    batch = mixer(n_samples=2 * max(LENGTHS)).batch(0, 30)
+    batch = mixer(n_samples=2 * max(LENGTHS)).batch(0, 30)[:, :, 0]
     offsets = []
     for vocals, accompaniment in batch:
         (track, place), (other_track, other_place) = track_and_place(vocals), track_and_place(accompaniment)
@@ -63,27 +63,27 @@ def test_a_circular_shift_is_a_rotation_of_one_source_against_the_other() -> Non
 
 
 def test_without_shift_and_remix_the_sources_stay_together() -> None:
-    for vocals, accompaniment in mixer(circular_shift=False).batch(0, 30):
+    for vocals, accompaniment in mixer(circular_shift=False).batch(0, 30)[:, :, 0]:
         assert np.array_equal(vocals - accompaniment, np.full(400, 100_000))
 
 
 @pytest.mark.parametrize(("remix", "least", "most"), [(0.0, 0, 0), (0.5, 50, 150), (1.0, 150, 250)])
 def test_remix_is_the_share_of_foreign_accompaniments(remix: float, least: int, most: int) -> None:
-    batch = mixer(n_samples=1, remix=remix).batch(0, 300)
+    batch = mixer(n_samples=1, remix=remix).batch(0, 300)[:, :, 0]
     foreign = track_and_place(batch[:, 0, 0])[0] != track_and_place(batch[:, 1, 0])[0]
     assert least <= foreign.sum() <= most  # about a third of the foreign draws draw the same track
 
 
 def test_every_second_of_audio_is_equally_likely() -> None:
-    track, _ = track_and_place(mixer(n_samples=1).batch(0, 3200)[:, 0, 0])
+    track, _ = track_and_place(mixer(n_samples=1).batch(0, 3200)[:, 0, 0, 0])
     assert np.bincount(track) == pytest.approx([700, 1000, 1500], abs=100)
 
 
 def test_gains_fill_their_ranges_and_stay_in_them() -> None:
     tracks = [Sources(vocals=np.ones(10, np.float32), accompaniment=np.ones(10, np.float32))]
     config = MixingConfig(gain_db=6, balance_db=4)
-    batch = RandomMixer(tracks, config, n_samples=5, seed=0).batch(0, 2000)
-    decibels = 20 * np.log10(batch[..., 0].astype(float))
+    batch = RandomMixer(tracks, config, n_samples=5, sample_rate=16_000, seed=0).batch(0, 2000)
+    decibels = 20 * np.log10(batch[..., 0, 0].astype(float))
     gain, balance = decibels.mean(1), decibels[:, 0] - decibels[:, 1]
     for values, limit in ((gain, 6), (balance, 4)):
         assert 0.98 * limit < np.abs(values).max() < limit * (1 + 1e-5)
@@ -95,7 +95,8 @@ def test_each_source_is_played_at_a_pitch_of_its_own_within_the_range(rng: np.ra
     n_samples, hertz = 8192, 1000
     tone = np.sin(2 * np.pi * hertz * np.arange(16000) / 16000).astype(np.float32)
     config = MixingConfig(pitch_semitones=3)
-    batch = RandomMixer([Sources(tone, tone)], config, n_samples=n_samples, seed=0).batch(0, 60)
+    tones = RandomMixer([Sources(tone, tone)], config, n_samples=n_samples, sample_rate=16_000, seed=0)
+    batch = tones.batch(0, 60)[:, :, 0]
     assert batch.shape == (60, 2, n_samples)
     spectra = np.abs(np.fft.rfft(batch * np.hanning(n_samples), axis=-1))
     semitones = 12 * np.log2(spectra.argmax(-1) * 16000 / n_samples / hertz)
@@ -120,12 +121,12 @@ def test_fixed_excerpts_hold_every_frame_once(lengths: list[int], n_frames: int,
     stft = STFT(n_fft=128, hop_length=hop_length, window="sine", centred=False)
     tracks = [Sources(*rng.standard_normal((2, length)).astype(np.float32)) for length in lengths]
     excerpts = fixed_excerpts(tracks, stft, n_frames=n_frames, shift_samples=0)
-    assert excerpts.shape[1:] == (2, 128 + (n_frames - 1) * hop_length)
+    assert excerpts.shape[1:] == (2, 1, 128 + (n_frames - 1) * hop_length)
     row = 0
     for track in tracks:
         whole = stft.forward(np.stack([track.vocals, track.accompaniment]))
         n_excerpts = max(1, -(-whole.shape[-1] // n_frames))
-        pieces = stft.forward(excerpts[row : row + n_excerpts])
+        pieces = stft.forward(excerpts[row : row + n_excerpts, :, 0])
         joined = np.concatenate(list(pieces), axis=-1)
         assert np.array_equal(joined[..., : whole.shape[-1]], whole)
         row += n_excerpts
@@ -137,7 +138,7 @@ def test_a_tail_is_filled_with_zeros() -> None:
     track = Sources(vocals=np.ones(500, np.float32), accompaniment=np.full(500, 2, np.float32))
     excerpts = fixed_excerpts([track], stft, n_frames=4, shift_samples=0)
     assert len(excerpts) == 2  # 6 frames in excerpts of 4
-    assert np.array_equal(excerpts[1], np.repeat([[1.0], [2.0]], 320, 1) * (np.arange(320) < 500 - 256))
+    assert np.array_equal(excerpts[1, :, 0], np.repeat([[1.0], [2.0]], 320, 1) * (np.arange(320) < 500 - 256))
 
 
 @pytest.mark.parametrize("shift_samples", [100, 250, 699, 700, 10_000])
@@ -146,6 +147,6 @@ def test_full_batches_hold_one_copy_for_every_shift(shift_samples: int) -> None:
     track = numbered_tracks()[0]
     excerpts = fixed_excerpts([track], stft, n_frames=100, shift_samples=shift_samples)
     assert len(excerpts) == -(-700 // shift_samples)
-    for copy, (vocals, accompaniment) in enumerate(excerpts):
+    for copy, (vocals, accompaniment) in enumerate(excerpts[:, :, 0]):
         assert np.array_equal(accompaniment[:700], track.accompaniment)
         assert np.array_equal(vocals[:700], np.roll(track.vocals, copy * shift_samples))

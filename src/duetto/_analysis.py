@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,38 +35,69 @@ class Analysis:
     def _scale(self) -> np.float32:
         return np.float32(self.metadata.stft.window_values.sum() / self.stft.window_values.sum())
 
-    def magnitude(self, spectrogram: NDArray[np.complex64]) -> NDArray[np.float32]:
-        """The song's (n_channels, n_bins, n_frames) as the network's input (1, its n_bins, n_frames)."""
-        return _network_input(spectrogram, self.metadata.stft.n_bins)[None] * self._scale
+    def network_input(self, spectrogram: NDArray[np.complex64]) -> NDArray[Any]:
+        """The song's (n_channels, n_bins, n_frames) as what the network sees, in a batch of 1.
 
-    def vocals_mask(self, masks: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The network's masks (1, n_sources, its n_bins, n_frames) to the song's (n_bins, n_frames)."""
-        by_source = dict(zip(self.metadata.sources, masks[0], strict=True))
+        A magnitude (1, its n_bins, n_frames), or a complex spectrogram (1, its n_channels, its n_bins,
+        n_frames).
+        """
+        n_bins = self.metadata.stft.n_bins
+        lower = spectrogram[:, :n_bins] * self._scale
+        seen: NDArray[Any]
+        if self.metadata.input == "magnitude":
+            seen = _loudness(lower)
+        else:
+            seen = _middle_and_side(lower)[: self.metadata.n_channels]
+        n_above = n_bins - seen.shape[-2]
+        return np.pad(seen, [(0, 0)] * (seen.ndim - 2) + [(0, n_above), (0, 0)])[None]
+
+    def vocals(self, spectrogram: NDArray[np.complex64], masks: NDArray[Any]) -> NDArray[np.complex64]:
+        """The vocals in the song's (n_channels, n_bins, n_frames), by the masks that the network gave."""
+        if self.metadata.input == "magnitude":
+            by_source = dict(zip(self.metadata.sources, masks[0], strict=True))
+            if self.mask == "binary":
+                by_source = binary_masks(by_source)
+            return _masked(spectrogram, by_source["vocals"])
         if self.mask == "binary":
-            by_source = binary_masks(by_source)
-        return _extend(by_source["vocals"], self.stft.n_bins)
+            masks = (masks.real >= 0.5).astype(np.float32)  # where the vocals are louder than the rest
+        if masks.shape[1] == 1 or len(spectrogram) != 2:
+            return _masked(spectrogram, masks[0, 0])
+        middle, side = map(_masked, _middle_and_side(spectrogram), masks[0])
+        return np.stack([middle + side, middle - side])
 
 
-def _network_input(spectrogram: NDArray[np.complex64], n_bins: int) -> NDArray[np.float32]:
-    """Magnitude (n_bins, n_frames) of all channels together, on the network's frequency axis.
+def _middle_and_side(spectrogram: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    """The mean of all channels, and half of left minus right; 0 unless there are two."""
+    middle = spectrogram.mean(axis=0)
+    side = (spectrogram[0] - spectrogram[1]) / 2 if len(spectrogram) == 2 else np.zeros_like(middle)
+    return np.stack([middle, side]).astype(np.complex64, copy=False)
+
+
+def _loudness(spectrogram: NDArray[np.complex64]) -> NDArray[np.float32]:
+    """Magnitude (n_bins, n_frames) of all channels together.
 
     Mostly their mean, in which a voice in the middle stands out. A tenth of their mean power is added, so
     that channels of opposite sign do not cancel. Measured in benchmarks/stereo.py.
     """
-    seen = spectrogram[:, :n_bins]
-    mean = seen.mean(axis=0)
-    power = (seen.real**2 + seen.imag**2).mean(axis=0)
-    magnitude = np.sqrt(0.9 * (mean.real**2 + mean.imag**2) + 0.1 * power)
-    return np.pad(magnitude, [(0, n_bins - magnitude.shape[0]), (0, 0)])
+    mean = spectrogram.mean(axis=0)
+    power = (spectrogram.real**2 + spectrogram.imag**2).mean(axis=0)
+    magnitude: NDArray[np.float32] = np.sqrt(0.9 * (mean.real**2 + mean.imag**2) + 0.1 * power)
+    return magnitude
 
 
-def _extend(mask: NDArray[np.float32], n_bins: int) -> NDArray[np.float32]:
+def _masked(spectrogram: NDArray[np.complex64], mask: NDArray[Any]) -> NDArray[np.complex64]:
+    """The song's (..., n_bins, n_frames) times a mask (network's n_bins, n_frames)."""
+    masked: NDArray[np.complex64] = spectrogram * _extend(mask, spectrogram.shape[-2])
+    return masked
+
+
+def _extend(mask: NDArray[Any], n_bins: int) -> NDArray[Any]:
     """Bring a mask (network's n_bins, n_frames) to `n_bins`.
 
-    Above the network's band it goes on as the mean of its top eighth.
+    Above the network's band it goes on as the mean magnitude of its top eighth.
     """
     n_above = n_bins - mask.shape[0]
     if n_above <= 0:
         return mask[:n_bins]
-    top = mask[-(mask.shape[0] // 8) :].mean(axis=0)
+    top = np.minimum(np.abs(mask[-(mask.shape[0] // 8) :]).mean(axis=0), 1).astype(mask.dtype)
     return np.concatenate([mask, np.broadcast_to(top, (n_above, top.size))])

@@ -67,11 +67,11 @@ def live_vocals(
 def _masked(network: StepEstimator, analysis: Analysis, spectra: Iterable[Spectrum]) -> Iterator[Spectrum]:
     """Spectra of the mixture (n_channels, n_bins, 1) to those of the vocals."""
     look_back, look_ahead = analysis.metadata.look_back, analysis.metadata.look_ahead
-    frames = ((spectrum, analysis.magnitude(spectrum)) for spectrum in spectra)
+    frames = ((spectrum, analysis.network_input(spectrum)) for spectrum in spectra)
     state = None
     for window in _windows(frames, look_back, look_ahead):
         masks, state = network.step(np.concatenate([seen for _, seen in window], axis=-1), state)
-        yield window[look_back][0] * analysis.vocals_mask(masks)
+        yield analysis.vocals(window[look_back][0], masks)
 
 
 def _windows(items: Iterable[T], n_before: int, n_after: int) -> Iterator[deque[T]]:

@@ -5,13 +5,15 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from duetto.audio.waveform import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from duetto.errors import ModelError
 from duetto.stft import STFT, Window
 
-FORMAT_VERSION = 2  # 1 knew no bundles that stream
+FORMAT_VERSION = 3  # 1 knew no bundles that stream, 2 none that see spectrograms
+
+Input = Literal["magnitude", "spectrogram"]
 
 
 class EstimatorMetadata(Protocol):
@@ -28,6 +30,14 @@ class EstimatorMetadata(Protocol):
     @property
     def stft(self) -> STFT:
         """Its transform at that rate."""
+
+    @property
+    def input(self) -> Input:
+        """What it sees: the magnitude of all channels together, or complex spectrograms."""
+
+    @property
+    def n_channels(self) -> int:
+        """Of a complex spectrogram: 1 is the middle of the song's channels, 2 the side as well."""
 
     @property
     def sources(self) -> Sequence[str]:
@@ -66,7 +76,8 @@ class BundleMetadata:
         n_fft: samples in a frame at that rate.
         hop_length: samples between frames at that rate.
         window: "sine" or "hann".
-        input: kind of the network's input; "magnitude" is the only one so far.
+        input: what the network sees, "magnitude" or "spectrogram"; see `duetto.bundle`.
+        n_channels: of a spectrogram: 1 is the middle of the song's channels, 2 the side as well.
         sources: names of the sources in the order of the graph's masks.
         causal: whether a mask depends on no later frame than `look_ahead` ahead.
         look_ahead: frames.
@@ -88,7 +99,7 @@ class BundleMetadata:
     n_fft: int
     hop_length: int
     window: Window
-    input: str
+    input: Input
     sources: list[str]
     causal: bool
     look_ahead: int
@@ -101,6 +112,7 @@ class BundleMetadata:
     probe: list[float]
     streams: bool = False
     look_back: int = 0
+    n_channels: int = 1
 
     @property
     def stft(self) -> STFT:
@@ -153,7 +165,7 @@ def _check_types(cls: type, values: Mapping[str, Any], origin: str) -> None:
         raise ModelError(f"{origin}: its metadata hold an unknown key {key!r}; export it again")
     for key in values:
         annotation = fields[key]
-        expected = str if annotation is Window else getattr(annotation, "__origin__", annotation)
+        expected = str if annotation in (Window, Input) else getattr(annotation, "__origin__", annotation)
         if type(values[key]) is not expected:
             wanted = expected.__name__  # type: ignore[union-attr]  # all are plain classes here
             raise ModelError(f"{origin}: metadata {key!r} is {values[key]!r}, not of type {wanted}")
@@ -167,7 +179,8 @@ def _check_values(metadata: "BundleMetadata", origin: str) -> None:
     allowed: dict[str, tuple[bool, str]] = {
         "format_version": (metadata.format_version >= 1, "1 or more"),
         "name": (re.fullmatch(r"\w[\w.+-]*", metadata.name) is not None, "letters, digits and . _ + -"),
-        "input": (metadata.input == "magnitude", "'magnitude'"),
+        "input": (metadata.input in ("magnitude", "spectrogram"), "'magnitude' or 'spectrogram'"),
+        "n_channels": (metadata.n_channels in (1, 2), "1 or 2"),
         "window": (metadata.window in ("sine", "hann"), "'sine' or 'hann'"),
         "sample_rate": (MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE, "8000 to 192000 Hz"),
         "n_fft": (n_fft % 2 == 0 and 2 * shortest <= n_fft <= rate, f"even, {2 * shortest} to {rate}"),

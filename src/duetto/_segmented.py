@@ -87,7 +87,7 @@ class Segmented:
         """The vocals of a segment (n_channels, n_samples) by one estimator's mask."""
         stft, n_samples, n_iter = analysis.stft, segment.shape[-1], self.griffin_lim_rounds
         spectrogram = stft.forward(segment)
-        spectrogram *= analysis.vocals_mask(estimator.masks(analysis.magnitude(spectrogram)))
+        spectrogram = analysis.vocals(spectrogram, estimator.masks(analysis.network_input(spectrogram)))
         if n_iter:
             return griffin_lim(np.abs(spectrogram), spectrogram, stft, n_samples, n_iter=n_iter)
         return stft.inverse(spectrogram, n_samples)

@@ -1,11 +1,15 @@
 """A bundle: one ONNX file that holds a trained network and all that is needed to run it.
 
 The graph maps a magnitude spectrogram "magnitude" (batch_size, n_bins, n_frames) to "masks" (batch_size,
-n_sources, n_bins, n_frames) in [0, 1]. The metadata lie in the file itself, as JSON under the key "duetto".
+n_sources, n_bins, n_frames) in [0, 1]. Or, as its metadata say, it maps a complex "spectrogram" (batch_size,
+n_channels, n_bins, n_frames, 2), real and imaginary parts last, to the vocals' complex "masks" of the same
+shape; its channels are the middle of the song's and the side. The metadata lie in the file itself, as JSON
+under the key "duetto".
 
-The graph of a bundle that streams also works piece by piece. It takes `look_back` frames before the piece and
-`look_ahead` after it, and a "state" (batch_size, n_numbers), zeros at first, and gives with the masks the
-"next_state", that of the piece that follows. Beyond the ends of a sequence its edge frames are repeated.
+The graph of a bundle that streams sees magnitudes and also works piece by piece. It takes `look_back` frames
+before the piece and `look_ahead` after it, and a "state" (batch_size, n_numbers), zeros at first, and gives
+with the masks the "next_state", that of the piece that follows. Beyond the ends of a sequence its edge frames
+are repeated.
 """
 
 import hashlib
@@ -13,6 +17,7 @@ import os
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -43,9 +48,16 @@ def probe_input(n_bins: int, n_frames: int = 9) -> NDArray[np.float32]:
     return (1 + np.sin(0.37 * bins + 1.3 * frames + 0.01 * bins * frames)).astype(np.float32)[None]
 
 
-def probe_answer(masks: NDArray[np.float32]) -> list[float]:
-    """Eight numbers that stand for the masks of `probe_input`: means over bands of the first source."""
-    return [round(float(band.mean()), 6) for band in np.array_split(masks[0, 0], 8)]
+def probe_spectrogram(n_channels: int, n_bins: int, n_frames: int = 9) -> NDArray[np.complex64]:
+    """The fixed spectrogram (1, n_channels, n_bins, n_frames) for networks that see spectrograms."""
+    bins, frames = np.arange(n_bins)[:, None], np.arange(n_frames)
+    turns = np.exp(1j * np.arange(1, n_channels + 1)[:, None, None] * (0.7 * bins + 2.1 * frames))
+    return (probe_input(n_bins, n_frames) * turns).astype(np.complex64)[None]
+
+
+def probe_answer(masks: NDArray[Any]) -> list[float]:
+    """Eight numbers that stand for the masks of the probe: means over bands of the first of them."""
+    return [round(float(band.real.mean()), 6) for band in np.array_split(masks[0, 0], 8)]
 
 
 class Bundle:
@@ -100,17 +112,18 @@ class Bundle:
 
     def _check_graph(self) -> None:
         """Ask for the masks of two frames."""
-        n_bins = self.metadata.stft.n_bins
-        promise = f"masks (1, 2, {n_bins}, 2) of a magnitude (1, {n_bins}, 2)"
+        probe = self._probe(2)
+        shape = (1, 2, *probe.shape[1:]) if self.metadata.input == "magnitude" else probe.shape
+        promise = f"masks {shape} of a {self.metadata.input} {probe.shape}"
         try:
-            masks = self.masks(probe_input(n_bins, 2))
+            masks = self.masks(probe)
         except (*_RUNTIME_ERRORS, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise ModelError(
                 f"{self.path}: its metadata promise {promise}, its graph fails on it: {reason:.200}; "
                 "export it again"
             ) from error
-        if masks.shape != (1, 2, n_bins, 2) or masks.dtype != np.float32:
+        if masks.shape != shape or masks.dtype != probe.dtype:
             raise ModelError(
                 f"{self.path}: its metadata promise {promise}, its graph gives {masks.dtype} {masks.shape}; "
                 "export it again"
@@ -124,13 +137,24 @@ class Bundle:
                 return n_state
         raise ValueError("it has no state (batch_size, n_numbers)")
 
-    def masks(self, magnitude: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Magnitude (batch_size, n_bins, n_frames) to masks (batch_size, n_sources, n_bins, n_frames)."""
+    def _probe(self, n_frames: int) -> NDArray[Any]:
+        n_bins = self.metadata.stft.n_bins
+        if self.metadata.input == "magnitude":
+            return probe_input(n_bins, n_frames)
+        return probe_spectrogram(self.metadata.n_channels, n_bins, n_frames)
+
+    def masks(self, seen: NDArray[Any]) -> NDArray[Any]:
+        """Masks of a magnitude or, as the metadata say, of a spectrogram; see `MaskEstimator.masks`."""
+        masks: NDArray[np.float32]
         if self.metadata.streams:
             edges = (self.metadata.look_back, self.metadata.look_ahead)
-            return self.step(np.pad(magnitude, [(0, 0), (0, 0), edges], mode="edge"), None)[0]
-        masks: NDArray[np.float32] = self._session.run(["masks"], {"magnitude": magnitude})[0]
-        return masks
+            return self.step(np.pad(seen, [(0, 0), (0, 0), edges], mode="edge"), None)[0]
+        if self.metadata.input == "magnitude":
+            masks = self._session.run(["masks"], {"magnitude": seen})[0]
+            return masks
+        pairs = np.ascontiguousarray(seen).view(np.float32).reshape(*seen.shape, 2)
+        masks = self._session.run(["masks"], {"spectrogram": pairs})[0]
+        return masks.view(np.complex64)[..., 0]
 
     def step(
         self, magnitude: NDArray[np.float32], state: NDArray[np.float32] | None
@@ -155,7 +179,7 @@ class Bundle:
         Raises:
             ModelError: the answer differs: the weights are damaged or the runtime is at fault.
         """
-        answer = probe_answer(self.masks(probe_input(self.metadata.stft.n_bins)))
+        answer = probe_answer(self.masks(self._probe(9)))
         if len(answer) != len(self.metadata.probe) or not np.allclose(answer, self.metadata.probe, atol=1e-4):
             raise ModelError(
                 f"{self.path}: the network answers {answer}, at export it answered {self.metadata.probe}: "

@@ -4,9 +4,8 @@ import difflib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from duetto._metadata import EstimatorMetadata
@@ -22,10 +21,11 @@ class MaskEstimator(Protocol):
     def metadata(self) -> EstimatorMetadata:
         """The estimator's transform and the order of its sources."""
 
-    def masks(self, magnitude: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Magnitude (batch_size, n_bins, n_frames) to masks (batch_size, n_sources, n_bins, n_frames).
+    def masks(self, seen: NDArray[Any], /) -> NDArray[Any]:
+        """What its `metadata.input` says that it sees, to masks; called from several threads at a time.
 
-        It is called from several threads at a time.
+        A magnitude (batch_size, n_bins, n_frames) to real masks (batch_size, n_sources, n_bins, n_frames), or
+        a complex spectrogram (batch_size, n_channels, n_bins, n_frames) to the vocals' complex masks of it.
         """
 
 

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from duetto._metadata import Input
 from duetto.stft import STFT
 
 
@@ -34,6 +35,8 @@ class MethodMetadata:
     segment_seconds: float
     sample_rate: int = 16_000
     sources: Sequence[str] = ("vocals", "accompaniment")
+    input: ClassVar[Input] = "magnitude"
+    n_channels: ClassVar = 1
     causal: ClassVar = False
     look_ahead: ClassVar = 0
     streams: ClassVar = False

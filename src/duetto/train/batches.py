@@ -9,13 +9,13 @@ from torch import Tensor
 
 from duetto.datasets import Track, load_tracks
 from duetto.errors import ConfigError
-from duetto.stft import STFT
 from duetto.train.config import Config, DataConfig
 from duetto.train.mixing import RandomMixer, Sources, fixed_excerpts
 from duetto.train.resampling import at_sample_rate
+from duetto.train.solos import held_out_mixtures, load_solos
 
 Batches = list[tuple[Tensor, float]]
-"""Sources (batch_size, 2, n_samples), each with its share of the step's loss."""
+"""Sources (batch_size, 2, n_channels, n_samples), each with its share of the step's loss."""
 
 
 def load_data(config: DataConfig, root: Path) -> tuple[list[Sources], list[Track]]:
@@ -25,22 +25,31 @@ def load_data(config: DataConfig, root: Path) -> tuple[list[Sources], list[Track
         ConfigError: a held-out song that does not exist, or nothing left to train on or to score.
         DatasetError: an incomplete dataset, or one with a lower sample rate.
     """
-    tracks = load_tracks(config.dataset, root, split=config.train)
+    folder = root / config.folder
+    tracks = load_tracks(config.dataset, folder, split=config.train)
     held_out = set(config.held_out_songs)
     songs = sorted({track.song for track in tracks})
     if unknown := sorted(held_out - set(songs)):
         raise ConfigError(f"data.held_out_songs: {unknown[0]!r} is no song of the split {config.train!r}")
+    if unknown := sorted(set(config.held_out_singers) - {str(track.singer) for track in tracks}):
+        raise ConfigError(
+            f"data.held_out_singers: {unknown[0]!r} sings no track of the split {config.train!r}"
+        )
     held_out |= set(songs[len(songs) - config.n_held_out_songs :])
-    dev = load_tracks(config.dataset, root, split=config.dev) if config.dev else []
+    held_out |= {track.song for track in tracks if track.singer in config.held_out_singers}
+    dev = load_tracks(config.dataset, folder, split=config.dev) if config.dev else []
     dev += [track for track in tracks if track.song in held_out]
     trained = [track for track in tracks if track.song not in held_out]
+    solos = load_solos(config, root)
+    dev += held_out_mixtures(solos, config)
     if not (trained and dev):
         raise ConfigError(
             f"data: {len(trained)} tracks to train on and {len(dev)} to score; set data.dev, "
             "data.held_out_songs or data.n_held_out_songs so that there are some of both"
         )
     dev = [at_sample_rate(track, config.sample_rate) for track in dev]
-    return [_load(at_sample_rate(track, config.sample_rate)) for track in trained], dev
+    sources = [_load(at_sample_rate(track, config.sample_rate)) for track in trained]
+    return sources + [solo.load(config.sample_rate) for solo in solos if not solo.held_out], dev
 
 
 def _load(track: Track) -> Sources:
@@ -52,10 +61,10 @@ def _load(track: Track) -> Sources:
 
 
 def make_batches(
-    config: Config, stft: STFT, sources: Sequence[Sources], *, rank: int, n_processes: int
+    config: Config, sources: Sequence[Sources], *, rank: int, n_processes: int
 ) -> Callable[[int], Batches]:
     """A function from a step to what the process `rank` sees in it; the shares of all processes sum to 1."""
-    settings = config.optimiser
+    settings, stft = config.optimiser, config.stft.build(centred=False)
     if settings.batch == "full":
         excerpts = fixed_excerpts(
             sources, stft, n_frames=config.mixing.n_frames, shift_samples=settings.shift_samples
@@ -64,7 +73,11 @@ def make_batches(
         parts = [(part, len(part) / len(excerpts)) for part in torch.split(own, settings.batch_size)]
         return lambda step: parts
     n_samples = stft.n_fft + (config.mixing.n_frames - 1) * stft.hop_length
-    mixer = RandomMixer(sources, config.mixing, n_samples=n_samples, seed=config.run.seed)
+    if config.network.input == "spectrogram":
+        n_samples -= stft.n_fft  # its transform is centred, with half a window beyond either end
+    mixer = RandomMixer(
+        sources, config.mixing, n_samples=n_samples, sample_rate=config.data.sample_rate, seed=config.run.seed
+    )
 
     def draw(step: int) -> Batches:
         batch = mixer.batch(step, settings.batch_size)

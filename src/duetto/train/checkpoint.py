@@ -42,10 +42,11 @@ class Progress:
 
 @dataclass
 class Checkpoint:
-    """All that a run needs to go on: weights, the optimiser's state, progress."""
+    """All that a run needs to go on: weights, the optimisers' states, the mean of the weights, progress."""
 
     weights: dict[str, torch.Tensor]
-    optimiser: dict[str, Any]
+    optimisers: list[dict[str, Any]]
+    averaged: dict[str, torch.Tensor]
     progress: Progress
 
 
@@ -63,7 +64,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         part.mkdir()
         _write(part / WEIGHTS, save(checkpoint.weights))
         _write(part / PROGRESS, json.dumps(asdict(checkpoint.progress)).encode())
-        _fill(part / OPTIMISER, partial(torch.save, checkpoint.optimiser))
+        _fill(part / OPTIMISER, partial(torch.save, (checkpoint.optimisers, checkpoint.averaged)))
         part.rename(final)
         _flush_folder(folder)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as the latter
@@ -83,9 +84,11 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
         return None
     newest = found[-1]
     try:
+        optimisers, averaged = torch.load(newest / OPTIMISER, map_location="cpu", weights_only=True)
         return Checkpoint(
             load_file(newest / WEIGHTS),
-            torch.load(newest / OPTIMISER, map_location="cpu", weights_only=True),
+            optimisers,
+            averaged,
             Progress(**json.loads((newest / PROGRESS).read_text(encoding="utf-8"))),
         )
     except (OSError, SafetensorError, RuntimeError, ValueError, TypeError) as error:
@@ -111,6 +114,25 @@ def load_weights(path: Path, network: nn.Module) -> None:
         network.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise ModelError(f"{path}: cannot take the weights ({error}); is the run finished?") from error
+
+
+def load_start(path: Path, network: nn.Module) -> None:
+    """Begin with the weights of another network, which may be smaller: they take the leading part of each.
+
+    The rest of a larger weight begins with 0, what the other network lacks with fresh weights.
+
+    Raises:
+        ModelError: no such file, damaged, or of a larger network.
+    """
+    try:
+        held, own = load_file(path), network.state_dict()
+        for name in held.keys() & own.keys():
+            weight = torch.zeros_like(own[name])
+            weight[tuple(map(slice, held[name].shape))] = held[name]
+            own[name] = weight
+        network.load_state_dict(own)
+    except (OSError, SafetensorError, RuntimeError, IndexError) as error:
+        raise ModelError(f"{path}: cannot begin with these weights ({error}); see run.start") from error
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -10,10 +10,11 @@ import tomllib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
+from duetto._metadata import Input
 from duetto.errors import ConfigError
 from duetto.stft import STFT
 
@@ -45,6 +46,10 @@ class STFTConfig(_Table):
 class DRNNConfig(_Table):
     """The deep recurrent network of Huang et al. 2014; no recurrent layer makes the papers' DNN."""
 
+    input: ClassVar[Input] = "magnitude"
+    n_channels: ClassVar[int] = 1
+    causal: ClassVar[bool] = True
+
     kind: Literal["drnn"] = "drnn"
     context: Literal[1, 3, 5] = 3
     n_layers: Positive = 3
@@ -72,6 +77,10 @@ class DRNNConfig(_Table):
 class VPNNConfig(_Table):
     """The vector product network of Fan et al. 2017: three numbers in every unit and weight."""
 
+    input: ClassVar[Input] = "magnitude"
+    n_channels: ClassVar[int] = 1
+    causal: ClassVar[bool] = True
+
     kind: Literal["vpnn"] = "vpnn"
     vectors: Literal["window", "colour"] = "window"
     """What makes a bin a vector: its magnitude in three frames (WVPNN), or a spectral colour (CVPNN)."""
@@ -87,7 +96,31 @@ class VPNNConfig(_Table):
         return 1 if self.vectors == "window" else 0
 
 
-NETWORKS: dict[str, type[BaseModel]] = {"drnn": DRNNConfig, "vpnn": VPNNConfig}
+class UNetConfig(_Table):
+    """A convolutional U-Net that sees complex spectrograms and gives complex masks."""
+
+    input: ClassVar[Input] = "spectrogram"
+    causal: ClassVar[bool] = False
+    look_ahead: ClassVar[int] = 0
+
+    kind: Literal["unet"] = "unet"
+    n_channels: Literal[1, 2] = 1
+    """1: the middle of a song's channels; 2: the side as well."""
+    n_sub_bands: Positive = 10
+    """Equal parts of the spectrum that lie over one another as channels."""
+    width: Positive = 32
+    """Channels at the top."""
+    growth: Annotated[int, Field(ge=0)] = 32
+    """Channels more on every level below, each of which has half the frames and half the frequencies."""
+    n_levels: Positive = 4
+    n_blocks: Positive = 1
+    """Residual blocks of two convolutions on either side of every level."""
+    frequency_bottleneck: Positive = 8
+    """What the layers across frequencies divide their number by, though not below `least_frequencies`."""
+    least_frequencies: Positive = 8
+
+
+NETWORKS: dict[str, type[BaseModel]] = {"drnn": DRNNConfig, "vpnn": VPNNConfig, "unet": UNetConfig}
 
 
 def _kind(network: Any) -> str:
@@ -95,16 +128,43 @@ def _kind(network: Any) -> str:
 
 
 NetworkConfig = Annotated[
-    Annotated[DRNNConfig, Tag("drnn")] | Annotated[VPNNConfig, Tag("vpnn")],
-    Discriminator(_kind, custom_error_type="kind", custom_error_message="kind should be one of drnn, vpnn"),
+    Annotated[DRNNConfig, Tag("drnn")]
+    | Annotated[VPNNConfig, Tag("vpnn")]
+    | Annotated[UNetConfig, Tag("unet")],
+    Discriminator(
+        _kind, custom_error_type="kind", custom_error_message=f"kind should be one of {', '.join(NETWORKS)}"
+    ),
 ]
 
 
 class LossConfig(_Table):
     """The objective; `discrimination` is the papers' gamma."""
 
-    kind: Literal["mse", "kl"] = "mse"
+    kind: Literal["mse", "kl", "l1"] = "mse"
+    """Of magnitudes, or with "l1" of complex spectrograms and waveforms."""
     discrimination: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    spectrogram: Annotated[float, Field(ge=0)] = 0.3
+    """"l1": weight of the error of the spectrogram beside that of the waveform."""
+
+
+class SceneConfig(_Table):
+    """What studios and rooms do to the sources; each number is the share of those to which it happens."""
+
+    second_voice: Share = 0.15
+    double: Share = 0.15
+    echo: Share = 0.1
+    room: Share = 0.6
+    equalise: Share = 0.7
+    compress: Share = 0.4
+    distort: Share = 0.1
+    pause: Share = 0.2
+    """A passage without voice; half as often one without music."""
+    widen: Share = 0.6
+    """Of the music; a fifth as often of the voice."""
+    master: Share = 0.4
+    """Compression and limiting of the mixture as a whole."""
+    coding: Share = 0.05
+    """Lossy coding of the mixture, whose error counts as accompaniment."""
 
 
 class MixingConfig(_Table):
@@ -121,15 +181,27 @@ class MixingConfig(_Table):
     """Each source is played faster or slower by up to so many semitones, as by larger or smaller singers."""
     balance_db: Annotated[float, Field(ge=0)] = 0.0
     """The vocals are made louder or softer than the accompaniment by up to so many decibels."""
+    second_music: Share = 0.0
+    """Share of the mixtures with another accompaniment over the first, 0 to 10 dB below it."""
+    no_vocals: Share = 0.0
+    no_accompaniment: Share = 0.0
+    equal_level: bool = False
+    """Bring both sources to one level before `balance_db`, whatever theirs was."""
+    scene: SceneConfig | None = None
+    """None mixes mono sources as they are; a table, be it empty, makes stereo scenes of them."""
 
 
 class OptimiserConfig(_Table):
     """AdamW on random mixtures, or L-BFGS on the fixed tracks ("full") or on random mixtures ("mini")."""
 
-    kind: Literal["adamw", "lbfgs"] = "adamw"
+    kind: Literal["adamw", "lbfgs", "muon"] = "adamw"
+    """"muon" takes the matrices of the hidden layers, and AdamW the other weights."""
     batch: Literal["full", "mini"] = "mini"
     batch_size: Positive = 32
     """Excerpts in a step, over all devices; in a full batch, excerpts that are in memory at a time."""
+    muon_learning_rate: Annotated[float, Field(gt=0)] = 0.02
+    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Score and keep not the weights but their running mean, of which so much stays in a step."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """AdamW's peak; it rises over `warm_up_steps`, then falls along a cosine to 1 % at the last step."""
     warm_up_steps: Annotated[int, Field(ge=0)] = 100
@@ -160,6 +232,8 @@ class RunConfig(_Table):
     """Stop after so many scorings without a better dev GNSDR."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """"bf16-mixed" pays on GPUs and on CPUs with AMX; elsewhere it is far slower."""
+    start: str = ""
+    """A file of weights to begin with, such as another run's best.safetensors."""
     n_listen: Annotated[int, Field(ge=0)] = 2
     """Dev tracks whose audio and spectrograms go to TensorBoard."""
 
@@ -176,6 +250,16 @@ class DataConfig(_Table):
     """Songs of the training split that are kept out of training and scored beside the dev split."""
     n_held_out_songs: Annotated[int, Field(ge=0)] = 0
     """So many songs of the training split, the last by name, likewise."""
+    held_out_singers: tuple[str, ...] = ()
+    """Singers whose tracks are kept out likewise."""
+    folder: str = "."
+    """Where the dataset lies below the root folder."""
+    solo_vocals: tuple[str, ...] = ()
+    """Folders below the root with recordings of voices alone."""
+    solo_accompaniment: tuple[str, ...] = ()
+    """Folders below the root with recordings of music without voice."""
+    held_out_recordings: tuple[str, ...] = ()
+    """Patterns of names of solo recordings that are kept out; mixtures of them are scored, not trained on."""
     description: str = "not described"
     """What the bundle says that it was trained on."""
     licence: str = "not stated"
@@ -194,6 +278,18 @@ class Config(_Table):
     mixing: MixingConfig = MixingConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     run: RunConfig = RunConfig()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Config":
+        network, n_bins = self.network, self.stft.n_fft // 2
+        if isinstance(network, UNetConfig) and n_bins % (network.n_sub_bands << network.n_levels):
+            raise ValueError(
+                f"stft.n_fft={self.stft.n_fft}: half of it must be a multiple of network.n_sub_bands="
+                f"{network.n_sub_bands} times 2 to the power of network.n_levels={network.n_levels}"
+            )
+        if (self.loss.kind == "l1") != (network.input == "spectrogram"):
+            raise ValueError(f'loss.kind="{self.loss.kind}" is not for network.kind="{network.kind}"')
+        return self
 
     @model_validator(mode="after")
     def _discriminates_between_two(self) -> "Config":

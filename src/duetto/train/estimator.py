@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from duetto import __version__
-from duetto.bundle import FORMAT_VERSION, BundleMetadata, probe_answer, probe_input
+from duetto.bundle import FORMAT_VERSION, BundleMetadata, probe_answer, probe_input, probe_spectrogram
 from duetto.train.config import Config
 from duetto.train.networks import Network, Streaming
 
@@ -40,9 +40,10 @@ class NetworkEstimator:
             n_fft=config.stft.n_fft,
             hop_length=config.stft.hop_length,
             window=config.stft.window,
-            input="magnitude",
+            input=config.network.input,
+            n_channels=config.network.n_channels,
             sources=["vocals", "accompaniment"],
-            causal=True,
+            causal=config.network.causal,
             look_ahead=config.network.look_ahead,
             streams=isinstance(self.network, Streaming),
             look_back=self.network.look_back if isinstance(self.network, Streaming) else 0,
@@ -52,16 +53,27 @@ class NetworkEstimator:
             licence=config.data.licence,
             metrics=self.metrics,
             project_version=__version__,
-            probe=probe_answer(self.masks(probe_input(self.network.n_bins))),
+            probe=probe_answer(self.masks(self.probe())),
         )
 
-    def masks(self, magnitude: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Magnitude (batch_size, n_bins, n_frames) to masks (batch_size, 2, n_bins, n_frames)."""
-        device = next(self.network.parameters()).device
+    def probe(self, n_frames: int = 9) -> NDArray[Any]:
+        """The fixed input on which a bundle's known answer is taken."""
+        if self.config.network.input == "magnitude":
+            return probe_input(self.network.n_bins, n_frames)
+        return probe_spectrogram(self.config.network.n_channels, self.network.n_bins, n_frames)
+
+    def masks(self, seen: NDArray[Any]) -> NDArray[Any]:
+        """Masks of a magnitude or, as the metadata say, of a spectrogram; see `MaskEstimator.masks`."""
+        tensor = torch.from_numpy(seen).to(next(self.network.parameters()).device)
         with torch.inference_mode():
-            masks: NDArray[np.float32] = (
-                self.network.masks(torch.from_numpy(magnitude).to(device)).cpu().numpy()
-            )
+            if self.config.network.input == "magnitude":
+                masks: NDArray[Any] = self.network.masks(tensor).cpu().numpy()
+            else:
+                masks = (
+                    torch.view_as_complex(self.network.masks(torch.view_as_real(tensor)).contiguous())
+                    .cpu()
+                    .numpy()
+                )
         return masks
 
     def step(

@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from duetto.bundle import METADATA_KEY, Bundle, probe_input
+from duetto.bundle import METADATA_KEY, Bundle
 from duetto.errors import ConfigError, ModelError
 from duetto.train.checkpoint import BEST, CONFIG, SUMMARY, load_weights, write_whole
 from duetto.train.config import Config, read_config
@@ -57,12 +58,13 @@ def export(
     network = build_network(config.network, config.stft.build(centred=True).n_bins)
     load_weights(Path(weights), network)
     network.eval()
+    _fold_norms(network)
     if half:
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.copy_(parameter.half().float())
     estimator = NetworkEstimator(config, network, metrics)
-    graph = _trace(network)
+    graph = _trace(estimator)
     if half:
         _store_halves(graph)
     helper.set_model_props(graph, {METADATA_KEY: estimator.metadata.to_json()})
@@ -70,7 +72,7 @@ def export(
     with tempfile.TemporaryDirectory() as folder:
         proof = Path(folder) / target.name
         proof.write_bytes(content)
-        _prove(Bundle(proof), estimator, network.n_bins)
+        _prove(Bundle(proof), estimator)
     write_whole(target, content)
     return Bundle(target)
 
@@ -117,21 +119,34 @@ class _Masks(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, magnitude: Tensor, state: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, seen: Tensor, state: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
         if state is None:
-            return self.network.masks(magnitude)
+            return self.network.masks(seen)
         assert isinstance(self.network, Streaming)
-        return self.network.step(magnitude, state)
+        return self.network.step(seen, state)
 
 
-def _trace(network: Network) -> onnx.ModelProto:
-    example = {"magnitude": torch.from_numpy(probe_input(network.n_bins, 50))}
+def _fold_norms(network: nn.Module) -> None:
+    """Make every batch normalisation that follows a convolution part of it."""
+    for sequence in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
+        for index in range(len(sequence) - 1):
+            layer, norm = sequence[index], sequence[index + 1]
+            if isinstance(norm, nn.BatchNorm2d):
+                assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+                folded = fuse_conv_bn_eval(layer, norm, transpose=isinstance(layer, nn.ConvTranspose2d))
+                sequence[index], sequence[index + 1] = folded, nn.Identity()
+
+
+def _trace(estimator: NetworkEstimator) -> onnx.ModelProto:
+    network, kind = estimator.network, str(estimator.config.network.input)
+    probe = torch.from_numpy(estimator.probe(50))
+    example = {kind: torch.view_as_real(probe) if probe.is_complex() else probe}
     outputs = ["masks"]
     if isinstance(network, Streaming):
         example["state"] = torch.zeros(1, network.state_size)
         outputs.append("next_state")
     axes = {name: {0: "batch_size"} for name in (*example, *outputs)}
-    axes["magnitude"][2] = "n_frames" if len(outputs) == 1 else "n_frames_seen"
+    axes[kind][3 if probe.is_complex() else 2] = "n_frames" if len(outputs) == 1 else "n_frames_seen"
     axes["masks"][3] = "n_frames"
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # the exporter announces its successor, which does not yet know recurrent layers of any length,
@@ -168,7 +183,7 @@ def _store_halves(model: onnx.ModelProto) -> None:
         graph.node.insert(0, cast)
 
 
-def _prove(bundle: Bundle, estimator: NetworkEstimator, n_bins: int) -> None:
+def _prove(bundle: Bundle, estimator: NetworkEstimator) -> None:
     """Compare the graph with the network.
 
     The largest difference of single bins says nothing: where both activations nearly vanish their ratio is
@@ -177,11 +192,11 @@ def _prove(bundle: Bundle, estimator: NetworkEstimator, n_bins: int) -> None:
     """
     bundle.verify()
     for n_frames in PARITY_FRAMES:
-        one = probe_input(n_bins, n_frames)
+        one = estimator.probe(n_frames)
         batch = np.concatenate([one, 0.1 * one[..., ::-1]])
         answers = [bundle.masks(batch), *([_by_pieces(bundle, batch)] if bundle.metadata.streams else [])]
         differences = np.stack(answers) - estimator.masks(batch)
-        worst = float(np.sqrt((differences**2).mean(axis=3)).max())
+        worst = float(np.sqrt((np.abs(differences) ** 2).mean(axis=-2)).max())
         if not worst <= PARITY:
             raise ModelError(
                 f"{bundle.path.name}: the exported graph differs from the network by {worst:.1e} on "

@@ -26,3 +26,15 @@ def stft_forward(stft: STFT, waveform: Tensor) -> Tensor:
 def magnitude(stft: STFT, waveform: Tensor) -> Tensor:
     """Magnitude spectrogram (..., n_bins, n_frames) of a waveform (..., n_samples)."""
     return stft_forward(stft, waveform).abs()
+
+
+def stft_inverse(stft: STFT, spectrogram: Tensor, n_samples: int) -> Tensor:
+    """Spectrogram (..., n_bins, n_frames) of a centred transform to waveform, as `STFT.inverse`."""
+    waveform = torch.istft(
+        spectrogram.reshape(-1, *spectrogram.shape[-2:]),
+        stft.n_fft,
+        stft.hop_length,
+        window=torch.from_numpy(stft.window_values).to(spectrogram.device),
+        length=n_samples,
+    )
+    return waveform.reshape(*spectrogram.shape[:-2], n_samples)

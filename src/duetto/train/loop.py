@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.optim import LBFGS, AdamW, Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from duetto.datasets import Track
 from duetto.errors import ConfigError, MetricError
@@ -27,17 +28,18 @@ from duetto.train.checkpoint import (
     Checkpoint,
     Progress,
     load_checkpoint,
+    load_start,
     save_checkpoint,
     save_weights,
     write_whole,
 )
 from duetto.train.config import Config, OptimiserConfig, read_config
 from duetto.train.estimator import NetworkEstimator
-from duetto.train.features import magnitude
 from duetto.train.log import RunLog
-from duetto.train.losses import discriminative_loss
 from duetto.train.mixing import Sources
-from duetto.train.networks import build_network
+from duetto.train.muon import Muon
+from duetto.train.networks import Network, build_network
+from duetto.train.objectives import build_objective
 from duetto.train.provenance import commit
 
 DIVERGED = "if the training diverged, set a lower optimiser.learning_rate or optimiser.clip_norm"
@@ -142,23 +144,27 @@ class _Run:
         self.config = config
         self.folder = folder
         self.dev = dev
-        self.stft = config.stft.build(centred=False)
-        self.batches = make_batches(
-            config, self.stft, sources, rank=fabric.global_rank, n_processes=fabric.world_size
-        )
+        self.batches = make_batches(config, sources, rank=fabric.global_rank, n_processes=fabric.world_size)
+        self.objective = build_objective(config)
         torch.manual_seed(config.run.seed)
         self.progress = Progress()
         self.commit = commit()
         # the bare ones are without Fabric's wrapping; the weights are the same
-        self.bare = build_network(config.network, self.stft.n_bins)
-        self.bare_optimiser = build_optimiser(config.optimiser, self.bare)
-        self.network, self.optimiser = fabric.setup(self.bare, self.bare_optimiser)
+        self.bare = build_network(config.network, config.stft.build(centred=True).n_bins)
+        if config.run.start:
+            load_start(Path(config.run.start), self.bare)
+        self.bare_optimisers = build_optimisers(config.optimiser, self.bare)
+        self.network, *self.optimisers = fabric.setup(self.bare, *self.bare_optimisers)
+        self.averaged = average_of(self.bare, config.optimiser.averaging)
 
     def restore(self, saved: Checkpoint | None) -> None:
         """Go back to where a checkpoint was taken."""
         if saved:
             self.bare.load_state_dict(saved.weights)
-            self.bare_optimiser.load_state_dict(saved.optimiser)
+            for optimiser, state in zip(self.bare_optimisers, saved.optimisers, strict=True):
+                optimiser.load_state_dict(state)
+            if self.averaged:
+                self.averaged.load_state_dict(saved.averaged)
             self.progress = saved.progress
 
     def go(self, on_step: OnStep | None) -> Progress:
@@ -186,21 +192,27 @@ class _Run:
 
     def _step(self, step: int) -> dict[str, float]:
         settings = self.config.optimiser
-        rate = learning_rate(self.config, step)
-        for group in self.bare_optimiser.param_groups:
-            group["lr"] = rate
+        self.network.train()
+        schedule = learning_rate(self.config, step)
+        for optimiser in self.bare_optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = group["peak_lr"] * schedule
         gradients = partial(self._gradients, self.batches(step))
-        clip = partial(self.fabric.clip_gradients, self.network, self.optimiser, error_if_nonfinite=False)
+        clip = partial(torch.nn.utils.clip_grad_norm_, list(self.network.parameters()))
         if settings.kind == "lbfgs":
             if settings.batch == "mini":  # curvature seen on one batch is false on the next
-                self.bare_optimiser.state.clear()
-            loss = self.optimiser.step(gradients)
+                self.bare_optimisers[0].state.clear()
+            loss = self.optimisers[0].step(gradients)
             norm = clip(max_norm=math.inf)  # clips nothing; of the line search's last evaluation
         else:
             loss = gradients()
             norm = clip(max_norm=settings.clip_norm)
-            self.optimiser.step()
-        values = {"loss": float(loss), "gradient_norm": float(cast(Tensor, norm)), "learning_rate": rate}
+            for optimiser in self.optimisers:
+                optimiser.step()
+        if self.averaged:
+            self.averaged.update_parameters(self.bare)
+        rate = self.bare_optimisers[-1].param_groups[0]["lr"]
+        values = {"loss": float(loss), "gradient_norm": float(norm), "learning_rate": rate}
         if not all(map(math.isfinite, values.values())):
             raise ConfigError(
                 f"step {step + 1}: loss {values['loss']}, gradient norm {values['gradient_norm']}; {DIVERGED}"
@@ -209,23 +221,15 @@ class _Run:
 
     def _gradients(self, batches: Batches) -> Tensor:
         """Put the gradients of a step's loss into the weights; returns the loss, over all processes."""
-        self.optimiser.zero_grad()
+        self.network.zero_grad()
         total = torch.zeros((), device=self.fabric.device)
         for index, (batch, share) in enumerate(batches):
             last = index == len(batches) - 1
             with self.fabric.no_backward_sync(self.network, enabled=not last):
-                loss = self._loss(batch) * share
+                loss = self.objective(self.network, self.fabric.to_device(batch)) * share
                 self.fabric.backward(loss * self.fabric.world_size)  # DDP averages over processes
             total += loss.detach()
         return cast(Tensor, self.fabric.all_reduce(total, reduce_op="sum"))
-
-    def _loss(self, batch: Tensor) -> Tensor:
-        """Loss of sources (batch_size, 2, n_samples)."""
-        batch = self.fabric.to_device(batch)
-        targets = magnitude(self.stft, batch)
-        mixture = magnitude(self.stft, batch.sum(1))
-        estimates = self.network(mixture)
-        return discriminative_loss(self.config.loss, targets[:, : estimates.shape[1]], estimates)
 
     def _score(self) -> dict[str, float]:
         """Score the dev tracks in one process; every process learns of it."""
@@ -246,7 +250,7 @@ class _Run:
             progress.best_gnsdr, progress.best_step = values["dev/vocals/GNSDR"], progress.step
             progress.n_stale = 0
             if self.fabric.global_rank == 0:
-                save_weights(self.folder / BEST, self.bare)
+                save_weights(self.folder / BEST, self._kept)
         return values
 
     def _report(self, log: RunLog) -> None:
@@ -262,30 +266,62 @@ class _Run:
             heard |= {f"true {name}": source[0] for name, source in audio.sources.items()}
             log.listen(step, track.name, heard, audio.sample_rate)
         log.flush()
-        state = self.bare_optimiser.state_dict()
-        save_checkpoint(self.folder, Checkpoint(self.bare.state_dict(), state, self.progress))
+        states = [optimiser.state_dict() for optimiser in self.bare_optimisers]
+        averaged = self.averaged.state_dict() if self.averaged else {}
+        save_checkpoint(self.folder, Checkpoint(self.bare.state_dict(), states, averaged, self.progress))
+
+    @property
+    def _kept(self) -> Network:
+        """The network that is scored and kept."""
+        return cast(Network, self.averaged.module) if self.averaged else self.bare
 
     def _separator(self) -> Separator:
-        return Separator(NetworkEstimator(self.config, self.bare))
+        return Separator(NetworkEstimator(self.config, self._kept.eval()))
 
 
-def build_optimiser(settings: OptimiserConfig, network: torch.nn.Module) -> Optimizer:
-    """The optimiser of a recipe; L-BFGS as in the authors' code, with a strong-Wolfe line search."""
+def average_of(network: torch.nn.Module, share: float) -> AveragedModel | None:
+    """What holds the running mean of the weights, over more steps as there are more to remember."""
+    if not share:
+        return None
+
+    def mean(held: Tensor, new: Tensor, n_averaged: Tensor | int) -> Tensor:
+        return held + (new - held) * (1 - min(share, (1 + float(n_averaged)) / (10 + float(n_averaged))))
+
+    return AveragedModel(network, avg_fn=mean, use_buffers=True)
+
+
+def build_optimisers(settings: OptimiserConfig, network: torch.nn.Module) -> list[Optimizer]:
+    """The optimisers of a recipe; L-BFGS as in the authors' code, with a strong-Wolfe line search."""
     if settings.kind == "lbfgs":
-        return LBFGS(
-            network.parameters(),
-            max_iter=settings.iterations,
-            history_size=settings.corrections,
-            line_search_fn="strong_wolfe",
-        )
-    return AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        return [
+            LBFGS(
+                [{"params": list(network.parameters()), "peak_lr": 1.0}],
+                max_iter=settings.iterations,
+                history_size=settings.corrections,
+                line_search_fn="strong_wolfe",
+            )
+        ]
+    decay, rate = settings.weight_decay, settings.learning_rate
+    if settings.kind == "adamw":
+        group = {"params": list(network.parameters()), "peak_lr": rate}
+        return [AdamW([group], lr=rate, weight_decay=decay)]
+    inner: list[torch.nn.Parameter] = []
+    others: list[torch.nn.Parameter] = []
+    for name, weight in network.named_parameters():
+        is_hidden = weight.ndim > 1 and not name.startswith(("stem", "head"))
+        (inner if is_hidden else others).append(weight)
+    peak = settings.muon_learning_rate
+    return [
+        Muon([{"params": inner, "peak_lr": peak}], lr=peak, weight_decay=decay),
+        AdamW([{"params": others, "peak_lr": rate}], lr=rate, weight_decay=decay),
+    ]
 
 
 def learning_rate(config: Config, step: int) -> float:
-    """Of a step: L-BFGS takes whole steps of its line search; AdamW warms up, then falls along a cosine."""
+    """Share of its peak that is the rate of a step: it rises, then falls along a cosine; L-BFGS's stays 1."""
     settings = config.optimiser
     if settings.kind == "lbfgs":
         return 1.0
     rise = min(1.0, (step + 1) / max(1, settings.warm_up_steps))
     fall = 0.505 + 0.495 * math.cos(math.pi * step / config.run.n_steps)
-    return settings.learning_rate * rise * fall
+    return rise * fall

@@ -1,9 +1,12 @@
-"""The papers' objectives: squared error and Kullback-Leibler divergence, each with discrimination."""
+"""Losses: the papers' squared error and divergence with discrimination; absolute errors of what is heard."""
 
 import torch
 from torch import Tensor
 
 from duetto.train.config import LossConfig
+
+QUIET = 1e-3
+"""Mean magnitude of a mixture under which its errors count for less."""
 
 KL_FLOOR = 1e-3
 """The constant of the authors' code that keeps the logarithm finite, added to both magnitudes so that the
@@ -39,3 +42,18 @@ def discriminative_loss(config: LossConfig, targets: Tensor, estimates: Tensor) 
     if config.discrimination:
         loss = loss - config.discrimination * divergence(targets.flip(1), estimates)
     return loss.sum((1, 2)).mean()
+
+
+def reconstruction_loss(target: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor:
+    """Mean absolute error relative to the mean magnitude of the mixture, averaged over the batch.
+
+    Args:
+        target: waveforms or complex spectrograms (batch_size, ...).
+        estimate: of the same shape.
+        mixture: of the same shape.
+
+    Returns:
+        The loss, a scalar; that of an example of silence is 0.
+    """
+    error = (estimate - target).abs().flatten(1).mean(1)
+    return (error / (mixture.abs().flatten(1).mean(1) + QUIET)).mean()

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from duetto.datasets import Track, TrackAudio
@@ -19,6 +20,13 @@ def at_sample_rate(track: Track, sample_rate: int) -> Track:
     return replace(track, load=partial(_load, track.load, track.name, sample_rate))
 
 
+def resampled(waveform: NDArray[np.float32], sample_rate: int, new_sample_rate: int) -> NDArray[np.float32]:
+    """Waveform (..., n_samples) at another sample rate, in hertz."""
+    if sample_rate == new_sample_rate:
+        return waveform
+    return np.asarray(resample_poly(waveform, new_sample_rate, sample_rate, axis=-1), np.float32)
+
+
 def _load(load: Callable[[], TrackAudio], name: str, sample_rate: int) -> TrackAudio:
     audio = load()
     if audio.sample_rate == sample_rate:
@@ -28,7 +36,7 @@ def _load(load: Callable[[], TrackAudio], name: str, sample_rate: int) -> TrackA
             f"{name}: {audio.sample_rate} Hz, the recipe trains at {sample_rate} Hz; set data.sample_rate"
         )
     sources = {
-        source: np.asarray(resample_poly(waveform, sample_rate, audio.sample_rate, axis=-1), np.float32)
+        source: resampled(waveform, audio.sample_rate, sample_rate)
         for source, waveform in audio.sources.items()
     }
     return TrackAudio(sources, sample_rate)

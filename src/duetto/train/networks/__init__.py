@@ -4,11 +4,12 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from duetto.train.config import DRNNConfig, VPNNConfig
+from duetto.train.config import DRNNConfig, UNetConfig, VPNNConfig
 from duetto.train.networks.drnn import DRNN
+from duetto.train.networks.unet import UNet
 from duetto.train.networks.vpnn import VPNN
 
-Network = DRNN | VPNN
+Network = DRNN | VPNN | UNet
 
 
 @runtime_checkable
@@ -27,6 +28,11 @@ class Streaming(Protocol):
         """The masks of a piece with its neighbours and the state after them; see `duetto.bundle`."""
 
 
-def build_network(config: DRNNConfig | VPNNConfig, n_bins: int) -> Network:
+def build_network(config: DRNNConfig | VPNNConfig | UNetConfig, n_bins: int) -> Network:
     """The network that a recipe's `[network]` table describes, with fresh weights."""
-    return VPNN(config, n_bins) if isinstance(config, VPNNConfig) else DRNN(config, n_bins)
+    match config:
+        case UNetConfig():
+            return UNet(config, n_bins)
+        case VPNNConfig():
+            return VPNN(config, n_bins)
+    return DRNN(config, n_bins)

@@ -1,0 +1,164 @@
+"""What studios and rooms do to a recording; every effect draws its own settings.
+
+Waveforms are (n_channels, n_samples), at `sample_rate` hertz; none is modified, none changes its length.
+"""
+
+import io
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
+from scipy.signal import fftconvolve
+
+Waveform = NDArray[np.float32]
+Rng = np.random.Generator
+
+_WIDEST_SECONDS = 0.03
+"""Delays up to so long are heard as width, not as an echo."""
+
+
+def decibels(ratio: float) -> float:
+    """The amplitude ratio of so many decibels."""
+    return float(10 ** (ratio / 20))
+
+
+def happens(share: float, rng: Rng) -> bool:
+    """Whether this is one of the cases of that share; nothing is drawn for what never happens."""
+    return share > 0 and rng.random() < share
+
+
+def equalise(waveform: Waveform, sample_rate: int, rng: Rng, most_db: float = 8.0) -> Waveform:
+    """Bend the spectrum by a curve through random gains, about one for each octave above 60 Hz."""
+    n_samples = waveform.shape[-1]
+    n_fft = next_fast_len(n_samples, real=True)
+    places = np.geomspace(60, sample_rate / 2, 8)
+    gains_db = np.clip(rng.normal(0, most_db / 3, places.size), -most_db, most_db)
+    frequencies = np.maximum(rfftfreq(n_fft, 1 / sample_rate), 1)
+    curve = 10 ** (np.interp(np.log(frequencies), np.log(places), gains_db) / 20)
+    return irfft(rfft(waveform, n_fft) * curve.astype(np.float32), n_fft)[..., :n_samples]
+
+
+def place(mono: Waveform, rng: Rng, most: float) -> Waveform:
+    """Pan (1, n_samples) to a place up to `most` (1: one side alone) from the middle, at constant power."""
+    angle = (1 + rng.uniform(-most, most)) * np.pi / 4
+    gains = np.array([[np.cos(angle)], [np.sin(angle)]]) * np.sqrt(2)
+    return mono * gains.astype(np.float32)
+
+
+def widen(waveform: Waveform, sample_rate: int, rng: Rng) -> Waveform:
+    """Add a copy to the left and take it from the right, delayed: as wide as its sum to mono is unharmed."""
+    delay = int(rng.uniform(0.002, _WIDEST_SECONDS) * sample_rate)
+    mono = waveform.mean(axis=0)
+    side = np.zeros_like(mono)
+    side[delay:] = mono[:-delay]
+    side = equalise(side[None], sample_rate, rng)[0] * np.float32(rng.uniform(0.2, 0.9))
+    return np.stack([waveform[0] + side, waveform[-1] - side])
+
+
+def reverberate(waveform: Waveform, sample_rate: int, rng: Rng) -> Waveform:
+    """Set it in a room: noise that decays by 60 dB in 0.2 to 2.5 s, other for each ear, dull at the end."""
+    n_samples = waveform.shape[-1]
+    seconds = float(np.exp(rng.uniform(np.log(0.2), np.log(2.5))))
+    times = np.arange(int(seconds * sample_rate)) / sample_rate
+    tails = rng.standard_normal((2, times.size), np.float32) * (10 ** (-3 * times / seconds)).astype(
+        np.float32
+    )
+    dull = int(rng.uniform(1, 6))
+    tails = fftconvolve(tails, np.full((1, dull), 1 / dull, np.float32), mode="same", axes=-1)
+    early = int(rng.uniform(0, _WIDEST_SECONDS) * sample_rate)
+    tails = np.pad(tails, [(0, 0), (early, 0)])
+    wet = fftconvolve(waveform.mean(axis=0, keepdims=True), tails, axes=-1)[:, :n_samples]
+    level = decibels(rng.uniform(-20, -3)) * rms(waveform) / max(rms(wet), 1e-9)
+    return waveform + wet * np.float32(level)
+
+
+def compress(waveform: Waveform, sample_rate: int, rng: Rng) -> Waveform:
+    """Make what is loud softer, 2 to 8 to 1 above its mean level, and as loud as before on the whole."""
+    gain = compressor_gain(waveform, sample_rate, rng)
+    pressed = waveform * gain
+    return pressed * np.float32(rms(waveform) / max(rms(pressed), 1e-9))
+
+
+def compressor_gain(waveform: Waveform, sample_rate: int, rng: Rng) -> Waveform:
+    """The gain (n_samples,) of a compressor that listens to the waveform."""
+    step = max(1, int(0.005 * sample_rate))
+    n_samples = waveform.shape[-1]
+    power = np.pad(np.square(waveform).mean(axis=0), (0, -n_samples % step)).reshape(-1, step).mean(axis=1)
+    n_memory = int(rng.uniform(4, 30))
+    level = np.sqrt(np.convolve(power, np.full(n_memory, 1 / n_memory), mode="same") + 1e-12)
+    threshold = decibels(rng.uniform(-6, 6)) * (rms(waveform) + 1e-6)
+    slope = 1 / rng.uniform(2, 8) - 1
+    gain = np.maximum(1, level / threshold) ** slope
+    places = (np.arange(gain.size) + 0.5) * step
+    return np.interp(np.arange(n_samples), places, gain).astype(np.float32)
+
+
+def distort(waveform: Waveform, rng: Rng) -> Waveform:
+    """Drive it into a soft limit, as amplifiers do."""
+    scale = rms(waveform) * decibels(rng.uniform(-6, 12)) + 1e-6
+    driven = np.tanh(waveform / np.float32(scale))
+    return driven * np.float32(rms(waveform) / max(rms(driven), 1e-9))
+
+
+def echo(waveform: Waveform, sample_rate: int, rng: Rng) -> Waveform:
+    """Repeat it, softer each time, every 0.1 to 0.5 s."""
+    delay, fall = int(rng.uniform(0.1, 0.5) * sample_rate), np.float32(rng.uniform(0.1, 0.5))
+    echoed, gain = waveform.copy(), fall
+    for start in range(delay, waveform.shape[-1], delay):
+        echoed[..., start:] += waveform[..., :-start] * gain
+        gain *= fall
+    return echoed
+
+
+def double(waveform: Waveform, sample_rate: int, rng: Rng) -> Waveform:
+    """Sing it twice more at the sides: copies whose delay, and with it their pitch, wanders a little."""
+    n_samples = waveform.shape[-1]
+    mono, places = waveform.mean(axis=0), np.arange(n_samples)
+    doubled = np.stack([waveform[0], waveform[-1]])
+    for side in (0, 1):
+        knots = np.arange(0, n_samples + sample_rate, sample_rate // 2)
+        delays = rng.uniform(0.008, _WIDEST_SECONDS, knots.size) * sample_rate
+        copy = np.interp(places - np.interp(places, knots, delays), places, mono, left=0)
+        doubled[side] += np.float32(rng.uniform(0.3, 0.8)) * copy.astype(np.float32)
+    return doubled
+
+
+def pause(waveform: Waveform, sample_rate: int, rng: Rng) -> Waveform:
+    """Leave out a passage, with fades of 20 ms."""
+    n_samples = waveform.shape[-1]
+    first, last = np.sort(rng.uniform(-0.3, 1.3, 2)) * n_samples
+    fade = 0.02 * sample_rate
+    places = np.arange(n_samples)
+    inside = np.clip(np.minimum(places - first, last - places) / fade, 0, 1)
+    return waveform * (1 - inside).astype(np.float32)
+
+
+def limiter_gain(mixture: Waveform, rng: Rng) -> Waveform:
+    """The gain (n_channels, n_samples) of a loud master: the mixture driven into a hard or soft ceiling."""
+    ceiling = np.float32(max(1e-6, np.abs(mixture).max()) * decibels(-rng.uniform(1, 10)))
+    pressed = (
+        np.clip(mixture, -ceiling, ceiling) if rng.random() < 0.5 else ceiling * np.tanh(mixture / ceiling)
+    )
+    return np.divide(pressed, mixture, out=np.ones_like(mixture), where=np.abs(mixture) > 1e-6)
+
+
+def coding_error(mixture: Waveform, sample_rate: int, rng: Rng) -> Waveform:
+    """What lossy coding (Ogg Opus at some of its rates) adds to the mixture."""
+    peak = max(1.0, float(np.abs(mixture).max()))
+    with io.BytesIO() as file:
+        soundfile.write(
+            file, mixture.T / peak, sample_rate, format="OGG", subtype="OPUS",
+            compression_level=float(rng.uniform(0.5, 1)),
+        )  # fmt: skip
+        file.seek(0)
+        coded = soundfile.read(file, dtype="float32", always_2d=True)[0].T
+    n_samples = min(coded.shape[-1], mixture.shape[-1])
+    error = np.zeros_like(mixture)
+    error[:, :n_samples] = coded[:, :n_samples] * peak - mixture[:, :n_samples]
+    return error
+
+
+def rms(waveform: Waveform) -> float:
+    """The root mean square over all channels."""
+    return float(np.sqrt(np.square(waveform).mean()))

@@ -1,0 +1,132 @@
+"""A convolutional U-Net on complex spectrograms, with a complex mask.
+
+After Choi et al., "Investigating U-Nets with various intermediate blocks for spectrogram-based singing voice
+separation", ISMIR 2020 (blocks that work across time and frequency, then across all frequencies), and Liu et
+al., "Channel-wise subband input for better voice and accompaniment separation", Interspeech 2020.
+"""
+
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from duetto.train.config import UNetConfig
+from duetto.train.convolution import Convolution
+
+FLOOR = 1e-8
+"""Power under which the root compression of a bin fades out."""
+
+
+class UNet(nn.Module):
+    """Sub-bands as channels, a U-Net whose skips are multiplied into its way up, a complex mask.
+
+    The song's channels are the middle and, with `n_channels=2`, the side (half of left minus right).
+    """
+
+    def __init__(self, config: UNetConfig, n_bins: int) -> None:
+        super().__init__()
+        self.config = config
+        self.n_bins = n_bins
+        n_inputs = 2 * config.n_channels * config.n_sub_bands
+        n_positions = (n_bins - 1) // config.n_sub_bands
+        widths = [config.width + level * config.growth for level in range(config.n_levels + 1)]
+        self.stem = _convolution(n_inputs, config.width)
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        self.encoders, self.decoders = nn.ModuleList(), nn.ModuleList()
+        for level, (narrow, wide) in enumerate(pairwise(widths)):
+            self.encoders.append(_stage(narrow, n_positions >> level, config))
+            self.down.append(_normalised(nn.Conv2d(narrow, wide, 2, 2, bias=False), wide))
+            self.up.append(_normalised(nn.ConvTranspose2d(wide, narrow, 2, 2, bias=False), narrow))
+            self.decoders.append(_stage(narrow, n_positions >> level, config))
+        self.middle = _stage(widths[-1], n_positions >> config.n_levels, config)
+        last = nn.Conv2d(config.width, n_inputs, 1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(cast(Tensor, last.bias))
+        self.head = nn.Sequential(nn.Conv2d(config.width + n_inputs, config.width, 1), nn.ReLU(), last)
+
+    def masks(self, spectrogram: Tensor) -> Tensor:
+        """Complex masks of the vocals; the last axis holds real and imaginary parts.
+
+        Args:
+            spectrogram: (batch_size, n_channels, n_bins, n_frames, 2).
+
+        Returns:
+            Masks of the same shape.
+        """
+        power = spectrogram.square().sum(-1, keepdim=True)
+        n_frames = spectrogram.shape[3]
+        missing = -n_frames % 2**self.config.n_levels
+        seen = self._fold(F.pad(spectrogram * (power + FLOOR) ** -0.25, (0, 0, 0, missing)))
+        hidden, skips = self.stem(seen), []
+        for encoder, down in zip(self.encoders, self.down, strict=True):
+            skips.append(encoder(hidden))
+            hidden = down(skips[-1])
+        hidden = self.middle(hidden)
+        for skip, decoder, up in reversed(list(zip(skips, self.decoders, self.up, strict=True))):
+            hidden = decoder(up(hidden) * skip)
+        masks = self._unfold(self.head(torch.cat([hidden, seen], 1)))[:, :, :, :n_frames]
+        half = masks.new_tensor([0.5, 0.0])  # where nothing has been learned the sources share alike
+        return F.pad(masks, (0, 0, 0, 0, 0, 1)) + half
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        """Spectrogram (batch_size, n_channels, n_bins, n_frames), complex, to that of the vocals."""
+        pairs = self.masks(torch.view_as_real(spectrogram))
+        return spectrogram * torch.view_as_complex(pairs.contiguous())
+
+    def _fold(self, pairs: Tensor) -> Tensor:
+        """Pairs (batch_size, n_channels, n_bins, n_frames, 2) to maps (..., n_frames, n_positions)."""
+        bands = torch.stack(pairs[:, :, :-1].chunk(self.config.n_sub_bands, dim=2), dim=2)
+        maps = bands.permute(0, 1, 5, 2, 4, 3).flatten(1, 3)
+        return maps.contiguous(memory_format=torch.channels_last)  # the faster order on CPUs
+
+    def _unfold(self, maps: Tensor) -> Tensor:
+        """The inverse of `_fold`, but for the bin that is missing at the top."""
+        bands = maps.reshape(len(maps), self.config.n_channels, 2, self.config.n_sub_bands, *maps.shape[2:])
+        return bands.permute(0, 1, 3, 5, 4, 2).flatten(2, 3)
+
+
+class _Residual(nn.Module):
+    """Two 3 x 3 convolutions around which the input goes as well."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = _convolution(width, width)
+        norm = nn.BatchNorm2d(width)
+        nn.init.zeros_(norm.weight)  # it begins as nothing
+        self.second = nn.Sequential(Convolution(width, width), norm)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return F.relu(maps + self.second(self.first(maps)))
+
+
+class _Frequencies(nn.Module):
+    """Two linear layers across all frequencies around which the input goes as well."""
+
+    def __init__(self, width: int, n_positions: int, n_hidden: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(n_positions, n_hidden)
+        self.norm = nn.BatchNorm2d(width)
+        self.second = nn.Linear(n_hidden, n_positions)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps + self.second(F.relu(self.norm(self.first(maps))))
+
+
+def _stage(width: int, n_positions: int, config: UNetConfig) -> nn.Sequential:
+    n_hidden = max(n_positions // config.frequency_bottleneck, config.least_frequencies)
+    blocks: list[nn.Module] = [_Residual(width) for _ in range(config.n_blocks)]
+    return nn.Sequential(blocks[0], _Frequencies(width, n_positions, n_hidden), *blocks[1:])
+
+
+def _convolution(n_inputs: int, width: int) -> nn.Sequential:
+    return _normalised(Convolution(n_inputs, width), width)
+
+
+def _normalised(layer: nn.Module, width: int) -> nn.Sequential:
+    # batch normalisation becomes part of the convolution in a bundle, and a segment's masks do not depend on
+    # what else is in it
+    return nn.Sequential(layer, nn.BatchNorm2d(width), nn.ReLU())

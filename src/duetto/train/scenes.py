@@ -1,0 +1,81 @@
+"""Stereo scenes from mono recordings: a voice, the music around it, and the master of both."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from duetto.train import effects
+from duetto.train.config import SceneConfig
+
+Waveform = NDArray[np.float32]
+Rng = np.random.Generator
+
+
+class SceneMaker:
+    """Lets the effects of a scene happen, each with its share; mono goes in, stereo comes out."""
+
+    def __init__(self, config: SceneConfig, sample_rate: int) -> None:
+        self.config = config
+        self.sample_rate = sample_rate
+
+    def voice(self, mono: Waveform, other: Waveform | None, rng: Rng) -> Waveform:
+        """A voice (1, n_samples) in the middle or near it, and another one further out."""
+        voice = self._voice(mono, rng, most=0.1)
+        if other is not None:
+            level = effects.decibels(rng.uniform(-12, 0)) * effects.rms(voice) / max(effects.rms(other), 1e-9)
+            voice = voice + self._voice(other, rng, most=0.8) * np.float32(level)
+        if effects.happens(self.config.pause, rng):
+            voice = effects.pause(voice, self.sample_rate, rng)
+        return voice
+
+    def _voice(self, voice: Waveform, rng: Rng, most: float) -> Waveform:
+        config, rate = self.config, self.sample_rate
+        if effects.happens(config.distort / 2, rng):
+            voice = effects.distort(voice, rng)
+        if effects.happens(config.compress, rng):
+            voice = effects.compress(voice, rate, rng)
+        if effects.happens(config.equalise, rng):
+            voice = effects.equalise(voice, rate, rng)
+        voice = effects.place(voice, rng, most)
+        if effects.happens(config.double, rng):
+            voice = effects.double(voice, rate, rng)
+        if effects.happens(config.widen / 5, rng):
+            voice = effects.widen(voice, rate, rng)
+        if effects.happens(config.echo, rng):
+            voice = effects.echo(voice, rate, rng)
+        if effects.happens(config.room, rng):
+            voice = effects.reverberate(voice, rate, rng)
+        return voice
+
+    def music(self, mono: Waveform, other: Waveform | None, rng: Rng) -> Waveform:
+        """Music (1, n_samples), and other music at 0 to 10 dB below it, each at a place of its own."""
+        music = self._music(mono, rng)
+        if other is not None:
+            level = effects.decibels(rng.uniform(-10, 0)) * effects.rms(music) / max(effects.rms(other), 1e-9)
+            music = music + self._music(other, rng) * np.float32(level)
+        if effects.happens(self.config.pause / 2, rng):
+            music = effects.pause(music, self.sample_rate, rng)
+        return music
+
+    def _music(self, music: Waveform, rng: Rng) -> Waveform:
+        config, rate = self.config, self.sample_rate
+        if effects.happens(config.distort, rng):
+            music = effects.distort(music, rng)
+        if effects.happens(config.equalise, rng):
+            music = effects.equalise(music, rate, rng)
+        music = effects.place(music, rng, most=0.9 if rng.random() < 0.3 else 0.2)
+        if effects.happens(config.widen, rng):
+            music = effects.widen(music, rate, rng)
+        if effects.happens(config.room / 3, rng):
+            music = effects.reverberate(music, rate, rng)
+        return music
+
+    def master(self, sources: Waveform, rng: Rng) -> Waveform:
+        """Sources (2, 2, n_samples) after what was done to their sum, to which they still add up."""
+        config, rate = self.config, self.sample_rate
+        if effects.happens(config.master, rng):
+            sources = sources * effects.compressor_gain(sources.sum(0), rate, rng)
+            sources = sources * effects.limiter_gain(sources.sum(0), rng)
+        if effects.happens(config.coding, rng):
+            sources = sources.copy()
+            sources[1] += effects.coding_error(sources.sum(0), rate, rng)
+        return sources

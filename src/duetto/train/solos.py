@@ -1,0 +1,95 @@
+"""Recordings of one source alone, and the mixtures of those that are kept out of training."""
+
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from duetto.audio import EXTENSIONS, load_audio
+from duetto.datasets import Track, TrackAudio
+from duetto.errors import DatasetError
+from duetto.train.config import DataConfig
+from duetto.train.mixing import Sources
+from duetto.train.resampling import resampled
+
+LONGEST_SECONDS = 12
+"""Of a held-out mixture."""
+
+
+@dataclass(frozen=True)
+class Solo:
+    """One recording.
+
+    Attributes:
+        path: its file.
+        source: "vocals" or "accompaniment".
+        held_out: whether it is kept out of training.
+    """
+
+    path: Path
+    source: str
+    held_out: bool
+
+    def load(self, sample_rate: int) -> Sources:
+        """The recording in mono at `sample_rate` hertz."""
+        audio, found_rate = load_audio(self.path)
+        mono = resampled(audio.mean(axis=0), found_rate, sample_rate)
+        return Sources(**{"vocals": None, "accompaniment": None, self.source: mono})
+
+
+def load_solos(config: DataConfig, root: Path) -> list[Solo]:
+    """The solo recordings of a recipe, by name; no audio is read.
+
+    Raises:
+        DatasetError: a folder without recordings, or a pattern of held-out names that fits none.
+    """
+    solos = []
+    for source, folders in (("vocals", config.solo_vocals), ("accompaniment", config.solo_accompaniment)):
+        for folder in folders:
+            paths = sorted(
+                path for path in (root / folder).glob("*") if path.suffix.lower() in EXTENSIONS.values()
+            )
+            if not paths:
+                raise DatasetError(f"{root / folder} holds no recordings; data.solo_{source} names it")
+            for path in paths:
+                kept_out = any(fnmatch(path.stem, pattern) for pattern in config.held_out_recordings)
+                solos.append(Solo(path, source, kept_out))
+    for pattern in config.held_out_recordings:
+        if not any(fnmatch(solo.path.stem, pattern) for solo in solos):
+            raise DatasetError(f"data.held_out_recordings: no recording is named {pattern!r}")
+    return solos
+
+
+def held_out_mixtures(solos: list[Solo], config: DataConfig) -> list[Track]:
+    """Each held-out voice over the next of the held-out accompaniments, at equal energy and 12 s at most."""
+    voices = [solo.path for solo in solos if solo.held_out and solo.source == "vocals"]
+    music = [solo.path for solo in solos if solo.held_out and solo.source == "accompaniment"]
+    if not music:
+        return []
+    return [
+        Track(
+            f"{voice.stem} over {music[index % len(music)].stem}",
+            voice.stem,
+            None,
+            partial(_mixture, voice, music[index % len(music)], config.sample_rate),
+        )
+        for index, voice in enumerate(voices)
+    ]
+
+
+def _mixture(voice: Path, music: Path, sample_rate: int) -> TrackAudio:
+    """The beginning of the voice over the middle of the music."""
+    sources = []
+    for path in (voice, music):
+        audio, found_rate = load_audio(path)
+        sources.append(resampled(audio.mean(axis=0), found_rate, sample_rate))
+    n_samples = min(LONGEST_SECONDS * sample_rate, *(source.size for source in sources))
+    starts = [0, (sources[1].size - n_samples) // 2]
+    vocals, accompaniment = (
+        source[None, start : start + n_samples] for source, start in zip(sources, starts, strict=True)
+    )
+    energies = [float(np.square(source).sum()) for source in (vocals, accompaniment)]
+    vocals = vocals * np.float32(np.sqrt(energies[1] / energies[0]))
+    return TrackAudio({"vocals": vocals, "accompaniment": accompaniment}, sample_rate)
