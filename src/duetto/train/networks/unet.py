@@ -83,7 +83,9 @@ class UNet(nn.Module):
 
     def _unfold(self, maps: Tensor) -> Tensor:
         """The inverse of `_fold`, but for the bin that is missing at the top."""
-        bands = maps.reshape(len(maps), self.config.n_channels, 2, self.config.n_sub_bands, *maps.shape[2:])
+        bands = maps.reshape(
+            maps.shape[0], self.config.n_channels, 2, self.config.n_sub_bands, *maps.shape[2:]
+        )
         return bands.permute(0, 1, 3, 5, 4, 2).flatten(2, 3)
 
 
