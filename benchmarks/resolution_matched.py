@@ -63,8 +63,8 @@ def main() -> None:
     print(f"\n| mask above {own / 2000:g} kHz | vocals SI-SDR, dB | worst and best against the first |")
     print("|---|---|---|")
     first: list[float] = []
-    for name, extend in continuations().items():
-        with patch.object(room, "_extend", extend):
+    for name, above in continuations().items():
+        with patch.object(room, "_above", above):
             scores = [
                 si_sdr(vocals, separator.separate(mixture, RATE)["vocals"]) for mixture, vocals in tracks
             ]
@@ -79,22 +79,14 @@ def row(name: str, scores: list[float], against: list[float]) -> None:
     )
 
 
-def continuations() -> dict[str, Callable[[Waveform, int], Waveform]]:
-    """Ways to bring a mask (n_bins, n_frames) to more bins."""
+def continuations() -> dict[str, Callable[[Waveform], Waveform]]:
+    """Ways to go on with a mask (n_bins, n_frames) above its band."""
 
-    def by_mean(share: int) -> Callable[[Waveform, int], Waveform]:
-        return lambda mask, n_bins: fill(mask, n_bins, mask[-(mask.shape[0] // share) :].mean(axis=0))
-
-    def fill(mask: Waveform, n_bins: int, above: Waveform | float) -> Waveform:
-        full = np.empty((n_bins, mask.shape[1]), np.float32)
-        full[: mask.shape[0]], full[mask.shape[0] :] = mask, above
-        return full
+    def by_mean(share: int) -> Callable[[Waveform], Waveform]:
+        return lambda mask: np.abs(mask[-(mask.shape[0] // share) :]).mean(axis=0)
 
     means = {f"mean of the top 1/{share} of the band": by_mean(share) for share in (8, 16, 4)}
-    return means | {
-        "0": lambda mask, n_bins: fill(mask, n_bins, 0.0),
-        "1": lambda mask, n_bins: fill(mask, n_bins, 1.0),
-    }
+    return means | {"0": lambda mask: np.zeros(mask.shape[1]), "1": lambda mask: np.ones(mask.shape[1])}
 
 
 def mixtures(data: Path, n_mixtures: int) -> Iterator[tuple[Waveform, Waveform]]:

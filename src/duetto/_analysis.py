@@ -47,7 +47,7 @@ class Analysis:
         if self.metadata.input == "magnitude":
             seen = _loudness(lower)
         else:
-            seen = _middle_and_side(lower)[: self.metadata.n_channels]
+            seen = np.stack(_middle_and_side(lower)[: self.metadata.n_channels])
         n_above = n_bins - seen.shape[-2]
         return np.pad(seen, [(0, 0)] * (seen.ndim - 2) + [(0, n_above), (0, 0)])[None]
 
@@ -63,14 +63,18 @@ class Analysis:
         if masks.shape[1] == 1 or len(spectrogram) != 2:
             return _masked(spectrogram, masks[0, 0])
         middle, side = map(_masked, _middle_and_side(spectrogram), masks[0])
-        return np.stack([middle + side, middle - side])
+        vocals = np.empty_like(spectrogram)
+        np.add(middle, side, out=vocals[0])
+        np.subtract(middle, side, out=vocals[1])
+        return vocals
 
 
-def _middle_and_side(spectrogram: NDArray[np.complex64]) -> NDArray[np.complex64]:
+def _middle_and_side(spectrogram: NDArray[np.complex64]) -> list[NDArray[np.complex64]]:
     """The mean of all channels, and half of left minus right; 0 unless there are two."""
     middle = spectrogram.mean(axis=0)
-    side = (spectrogram[0] - spectrogram[1]) / 2 if len(spectrogram) == 2 else np.zeros_like(middle)
-    return np.stack([middle, side]).astype(np.complex64, copy=False)
+    if len(spectrogram) != 2:
+        return [middle, np.zeros_like(middle)]
+    return [middle, (spectrogram[0] - spectrogram[1]) / np.float32(2)]
 
 
 def _loudness(spectrogram: NDArray[np.complex64]) -> NDArray[np.float32]:
@@ -87,17 +91,14 @@ def _loudness(spectrogram: NDArray[np.complex64]) -> NDArray[np.float32]:
 
 def _masked(spectrogram: NDArray[np.complex64], mask: NDArray[Any]) -> NDArray[np.complex64]:
     """The song's (..., n_bins, n_frames) times a mask (network's n_bins, n_frames)."""
-    masked: NDArray[np.complex64] = spectrogram * _extend(mask, spectrogram.shape[-2])
+    masked = np.empty_like(spectrogram)  # in the order in which spectra lie in memory
+    n_bins = min(len(mask), spectrogram.shape[-2])
+    np.multiply(spectrogram[..., :n_bins, :], mask[:n_bins], out=masked[..., :n_bins, :])
+    np.multiply(spectrogram[..., n_bins:, :], _above(mask), out=masked[..., n_bins:, :])
     return masked
 
 
-def _extend(mask: NDArray[Any], n_bins: int) -> NDArray[Any]:
-    """Bring a mask (network's n_bins, n_frames) to `n_bins`.
-
-    Above the network's band it goes on as the mean magnitude of its top eighth.
-    """
-    n_above = n_bins - mask.shape[0]
-    if n_above <= 0:
-        return mask[:n_bins]
-    top = np.minimum(np.abs(mask[-(mask.shape[0] // 8) :]).mean(axis=0), 1).astype(mask.dtype)
-    return np.concatenate([mask, np.broadcast_to(top, (n_above, top.size))])
+def _above(mask: NDArray[Any]) -> NDArray[np.float32]:
+    """What a mask (n_bins, n_frames) is above the network's band: the mean magnitude of its top eighth."""
+    top: NDArray[np.float32] = np.minimum(np.abs(mask[-(len(mask) // 8) :]).mean(axis=0), 1)
+    return top

@@ -2,9 +2,9 @@
 
 The graph maps a magnitude spectrogram "magnitude" (batch_size, n_bins, n_frames) to "masks" (batch_size,
 n_sources, n_bins, n_frames) in [0, 1]. Or, as its metadata say, it maps a complex "spectrogram" (batch_size,
-n_channels, n_bins, n_frames, 2), real and imaginary parts last, to the vocals' complex "masks" of the same
-shape; its channels are the middle of the song's and the side. The metadata lie in the file itself, as JSON
-under the key "duetto".
+2 n_channels, n_frames, n_bins), the real and the imaginary part of each channel, to the vocals' complex
+"masks" of the same shape; its channels are the middle of the song's and the side. The metadata lie in the
+file itself, as JSON under the key "duetto".
 
 The graph of a bundle that streams sees magnitudes and also works piece by piece. It takes `look_back` frames
 before the piece and `look_ahead` after it, and a "state" (batch_size, n_numbers), zeros at first, and gives
@@ -58,6 +58,22 @@ def probe_spectrogram(n_channels: int, n_bins: int, n_frames: int = 9) -> NDArra
 def probe_answer(masks: NDArray[Any]) -> list[float]:
     """Eight numbers that stand for the masks of the probe: means over bands of the first of them."""
     return [round(float(band.real.mean()), 6) for band in np.array_split(masks[0, 0], 8)]
+
+
+def to_planes(spectrogram: NDArray[np.complex64]) -> NDArray[np.float32]:
+    """Spectrogram (batch_size, n_channels, n_bins, n_frames) as a graph takes it; see above."""
+    batch_size, n_channels, n_bins, n_frames = spectrogram.shape
+    planes = np.empty((batch_size, n_channels, 2, n_frames, n_bins), np.float32)
+    planes[:, :, 0] = spectrogram.real.swapaxes(-1, -2)
+    planes[:, :, 1] = spectrogram.imag.swapaxes(-1, -2)
+    return planes.reshape(batch_size, 2 * n_channels, n_frames, n_bins)
+
+
+def from_planes(planes: NDArray[np.float32]) -> NDArray[np.complex64]:
+    """The inverse of `to_planes`."""
+    numbers = np.empty((len(planes), planes.shape[1] // 2, *planes.shape[2:]), np.complex64)
+    numbers.real, numbers.imag = planes[:, 0::2], planes[:, 1::2]
+    return numbers.swapaxes(-1, -2)
 
 
 class Bundle:
@@ -152,9 +168,7 @@ class Bundle:
         if self.metadata.input == "magnitude":
             masks = self._session.run(["masks"], {"magnitude": seen})[0]
             return masks
-        pairs = np.ascontiguousarray(seen).view(np.float32).reshape(*seen.shape, 2)
-        masks = self._session.run(["masks"], {"spectrogram": pairs})[0]
-        return masks.view(np.complex64)[..., 0]
+        return from_planes(self._session.run(["masks"], {"spectrogram": to_planes(seen)})[0])
 
     def step(
         self, magnitude: NDArray[np.float32], state: NDArray[np.float32] | None

@@ -9,7 +9,15 @@ import torch
 from numpy.typing import NDArray
 
 from duetto import __version__
-from duetto.bundle import FORMAT_VERSION, BundleMetadata, probe_answer, probe_input, probe_spectrogram
+from duetto.bundle import (
+    FORMAT_VERSION,
+    BundleMetadata,
+    from_planes,
+    probe_answer,
+    probe_input,
+    probe_spectrogram,
+    to_planes,
+)
 from duetto.train.config import Config
 from duetto.train.networks import Network, Streaming
 
@@ -64,26 +72,25 @@ class NetworkEstimator:
 
     def masks(self, seen: NDArray[Any]) -> NDArray[Any]:
         """Masks of a magnitude or, as the metadata say, of a spectrogram; see `MaskEstimator.masks`."""
-        tensor = torch.from_numpy(seen).to(next(self.network.parameters()).device)
+        is_complex = np.iscomplexobj(seen)
+        tensor = torch.from_numpy(to_planes(seen) if is_complex else seen)
         with torch.inference_mode():
-            if self.config.network.input == "magnitude":
-                masks: NDArray[Any] = self.network.masks(tensor).cpu().numpy()
-            else:
-                masks = (
-                    torch.view_as_complex(self.network.masks(torch.view_as_real(tensor)).contiguous())
-                    .cpu()
-                    .numpy()
-                )
-        return masks
+            masks: NDArray[np.float32] = self.network.masks(tensor.to(self._device)).cpu().numpy()
+        return from_planes(masks) if is_complex else masks
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.network.parameters()).device
 
     def step(
         self, magnitude: NDArray[np.float32], state: NDArray[np.float32] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The masks of a piece and the state after it, as `Bundle.step`."""
         assert isinstance(self.network, Streaming)  # else the metadata say that it does not stream
-        device = next(self.network.parameters()).device
         if state is None:
             state = np.zeros((len(magnitude), self.network.state_size), np.float32)
         with torch.inference_mode():
-            masks, after = self.network.step(*(torch.from_numpy(a).to(device) for a in (magnitude, state)))
+            masks, after = self.network.step(
+                *(torch.from_numpy(a).to(self._device) for a in (magnitude, state))
+            )
         return masks.cpu().numpy(), after.cpu().numpy()

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from duetto.bundle import METADATA_KEY, Bundle
+from duetto.bundle import METADATA_KEY, Bundle, to_planes
 from duetto.errors import ConfigError, ModelError
 from duetto.train.checkpoint import BEST, CONFIG, SUMMARY, load_weights, write_whole
 from duetto.train.config import Config, read_config
@@ -139,15 +139,15 @@ def _fold_norms(network: nn.Module) -> None:
 
 def _trace(estimator: NetworkEstimator) -> onnx.ModelProto:
     network, kind = estimator.network, str(estimator.config.network.input)
-    probe = torch.from_numpy(estimator.probe(50))
-    example = {kind: torch.view_as_real(probe) if probe.is_complex() else probe}
+    probe = estimator.probe(50)
+    example = {kind: torch.from_numpy(to_planes(probe) if np.iscomplexobj(probe) else probe)}
     outputs = ["masks"]
     if isinstance(network, Streaming):
         example["state"] = torch.zeros(1, network.state_size)
         outputs.append("next_state")
     axes = {name: {0: "batch_size"} for name in (*example, *outputs)}
-    axes[kind][3 if probe.is_complex() else 2] = "n_frames" if len(outputs) == 1 else "n_frames_seen"
-    axes["masks"][3] = "n_frames"
+    axes[kind][2] = "n_frames" if len(outputs) == 1 else "n_frames_seen"
+    axes["masks"][2 if np.iscomplexobj(probe) else 3] = "n_frames"
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # the exporter announces its successor, which does not yet know recurrent layers of any length,
         # and doubts batches of several, which the parity check below tries

@@ -43,22 +43,22 @@ class UNet(nn.Module):
         self.middle = _stage(widths[-1], n_positions >> config.n_levels, config)
         last = nn.Conv2d(config.width, n_inputs, 1)
         nn.init.zeros_(last.weight)
-        nn.init.zeros_(cast(Tensor, last.bias))
+        halves = torch.tensor([0.5, 0.0]).repeat(config.n_channels).repeat_interleave(config.n_sub_bands)
+        cast(Tensor, last.bias).data.copy_(halves)  # until something is learned the sources share alike
         self.head = nn.Sequential(nn.Conv2d(config.width + n_inputs, config.width, 1), nn.ReLU(), last)
 
-    def masks(self, spectrogram: Tensor) -> Tensor:
-        """Complex masks of the vocals; the last axis holds real and imaginary parts.
+    def masks(self, planes: Tensor) -> Tensor:
+        """Complex masks of the vocals, as `duetto.bundle` describes them.
 
         Args:
-            spectrogram: (batch_size, n_channels, n_bins, n_frames, 2).
+            planes: spectrogram (batch_size, 2 n_channels, n_frames, n_bins), the real and the imaginary part
+                of each channel.
 
         Returns:
             Masks of the same shape.
         """
-        power = spectrogram.square().sum(-1, keepdim=True)
-        n_frames = spectrogram.shape[3]
-        missing = -n_frames % 2**self.config.n_levels
-        seen = self._fold(F.pad(spectrogram * (power + FLOOR) ** -0.25, (0, 0, 0, missing)))
+        n_frames = planes.shape[2]
+        seen = self._fold(F.pad(compressed(planes), (0, 0, 0, -n_frames % 2**self.config.n_levels)))
         hidden, skips = self.stem(seen), []
         for encoder, down in zip(self.encoders, self.down, strict=True):
             skips.append(encoder(hidden))
@@ -66,27 +66,32 @@ class UNet(nn.Module):
         hidden = self.middle(hidden)
         for skip, decoder, up in reversed(list(zip(skips, self.decoders, self.up, strict=True))):
             hidden = decoder(up(hidden) * skip)
-        masks = self._unfold(self.head(torch.cat([hidden, seen], 1)))[:, :, :, :n_frames]
-        half = masks.new_tensor([0.5, 0.0])  # where nothing has been learned the sources share alike
-        return F.pad(masks, (0, 0, 0, 0, 0, 1)) + half
+        masks = self._unfold(self.head(torch.cat([hidden, seen], 1)))[:, :, :n_frames]
+        return torch.cat([masks, masks[..., -1:]], dim=-1)
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         """Spectrogram (batch_size, n_channels, n_bins, n_frames), complex, to that of the vocals."""
-        pairs = self.masks(torch.view_as_real(spectrogram))
+        pairs = torch.view_as_real(spectrogram)  # (batch_size, n_channels, n_bins, n_frames, 2)
+        masks = self.masks(pairs.permute(0, 1, 4, 3, 2).flatten(1, 2))
+        pairs = masks.reshape(len(masks), -1, 2, *masks.shape[2:]).permute(0, 1, 4, 3, 2)
         return spectrogram * torch.view_as_complex(pairs.contiguous())
 
-    def _fold(self, pairs: Tensor) -> Tensor:
-        """Pairs (batch_size, n_channels, n_bins, n_frames, 2) to maps (..., n_frames, n_positions)."""
-        bands = torch.stack(pairs[:, :, :-1].chunk(self.config.n_sub_bands, dim=2), dim=2)
-        maps = bands.permute(0, 1, 5, 2, 4, 3).flatten(1, 3)
-        return maps.contiguous(memory_format=torch.channels_last)  # the faster order on CPUs
+    def _fold(self, maps: Tensor) -> Tensor:
+        """Maps (batch_size, n, n_frames, n_bins) to (batch_size, n n_sub_bands, n_frames, n_positions)."""
+        bands = torch.stack(maps[..., :-1].chunk(self.config.n_sub_bands, dim=-1), dim=2)
+        return bands.flatten(1, 2).contiguous(memory_format=torch.channels_last)  # the faster order on CPUs
 
     def _unfold(self, maps: Tensor) -> Tensor:
         """The inverse of `_fold`, but for the bin that is missing at the top."""
-        bands = maps.reshape(
-            maps.shape[0], self.config.n_channels, 2, self.config.n_sub_bands, *maps.shape[2:]
-        )
-        return bands.permute(0, 1, 3, 5, 4, 2).flatten(2, 3)
+        bands = maps.reshape(maps.shape[0], -1, self.config.n_sub_bands, *maps.shape[2:])
+        return bands.transpose(2, 3).flatten(3)
+
+
+def compressed(planes: Tensor) -> Tensor:
+    """The complex numbers z of planes (batch_size, 2 n_channels, ...) as z / |z|^0.5, in planes."""
+    parts = planes.reshape(planes.shape[0], -1, 2, *planes.shape[2:])
+    power = parts[:, :, :1].square() + parts[:, :, 1:].square()
+    return (parts * (power + FLOOR).sqrt().rsqrt()).flatten(1, 2)
 
 
 class _Residual(nn.Module):
