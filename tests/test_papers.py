@@ -11,7 +11,8 @@ import pytest
 
 from duetto.errors import ConfigError, MetricError
 from duetto.evaluation import find_contender
-from duetto.reproduce.intervals import TrackTable, interval
+from duetto.intervals import interval
+from duetto.reproduce.intervals import TrackTable
 from duetto.reproduce.papers import Row, load_paper, paper_names
 from duetto.reproduce.tables import markdown, verdict
 from duetto.train.config import load_config, recipe_names

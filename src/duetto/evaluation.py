@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from duetto._files import replacing
 from duetto.baselines.oracles import ORACLES
 from duetto.datasets import Track, TrackAudio
+from duetto.intervals import INTERVAL, interval
 from duetto.scores import GlobalMeans, TrackScores, global_means, score_track
 from duetto.separator import Separator
 
@@ -98,6 +99,21 @@ class Report:
             lines += ["", f"{n_silent} {who} left out of the means."]
         return "\n".join(lines)
 
+    def _intervals(self, source: str) -> dict[str, list[float | None]]:
+        """Global mean -> the ends of its interval, of the tracks whose sources all sound."""
+        kept = [
+            result
+            for result in self.results
+            if not any(score.silent_reference for score in result.scores.values())
+        ]
+        songs, scores = [result.song for result in kept], [result.scores[source] for result in kept]
+        weights = np.array([score.n_samples for score in scores], float)
+        found = {}
+        for mean, name in {"gnsdr": "nsdr", "gsir": "sir", "gsar": "sar", "si_sdr": "si_sdr"}.items():
+            ends = interval(np.array([getattr(score, name) for score in scores]), weights, songs)
+            found[mean] = [ends.low, ends.high]
+        return found
+
     def save(self, folder: str | os.PathLike[str], *, about: Mapping[str, str] | None = None) -> None:
         """Write tracks/NAME.json for every track, scores.json with the means, and summary.md.
 
@@ -115,7 +131,14 @@ class Report:
         for result in self.results:
             _write(folder / "tracks" / f"{result.name}.json", _json(result.to_museval()))
         means = {source: vars(mean) for source, mean in self.means.items()}
-        scores = {**(about or {}), "protocol": PROTOCOL, "aggregation": AGGREGATION, "means": means}
+        scores = {
+            **(about or {}),
+            "protocol": PROTOCOL,
+            "aggregation": AGGREGATION,
+            "means": means,
+            "interval": INTERVAL,
+            "intervals": {source: self._intervals(source) for source in means},
+        }
         _write(folder / "scores.json", _json(scores))
         _write(folder / "summary.md", self.summary() + "\n")
 

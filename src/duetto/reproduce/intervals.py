@@ -1,4 +1,4 @@
-"""Scores of many tracks -> means with confidence intervals over songs."""
+"""Scores that a report left on disk -> means with confidence intervals over songs, and differences."""
 
 import json
 import math
@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from duetto.datasets import Track
 from duetto.errors import MetricError
+from duetto.intervals import Interval, interval
 
 Array = NDArray[np.float64]
 
 # global mean -> the track's score that it is the mean of
 METRICS = {"gnsdr": "NSDR", "gsir": "SIR", "gsar": "SAR", "si_sdr": "SI-SDR"}
-CONFIDENCE, N_RESAMPLES, SEED = 0.95, 10_000, 0
-INTERVAL = f"95 % by bootstrap over songs, {N_RESAMPLES} resamples, seed {SEED}, percentiles"
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class TrackTable:
     weights: Array
     scores: dict[str, Array]
 
-    def means(self) -> dict[str, dict[str, "Interval"]]:
+    def means(self) -> dict[str, dict[str, Interval]]:
         """Source -> metric -> its mean and interval in dB."""
         return {
             source: {
@@ -46,7 +45,7 @@ class TrackTable:
             for source, scores in self.scores.items()
         }
 
-    def difference(self, other: "TrackTable", source: str) -> dict[str, "Interval"]:
+    def difference(self, other: "TrackTable", source: str) -> dict[str, Interval]:
         """Metric -> how much better this is than `other` on the same tracks, with its interval.
 
         Raises:
@@ -60,35 +59,6 @@ class TrackTable:
             )
             for column, metric in enumerate(METRICS)
         }
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean with its 95 % interval; all three are None where a value is infinite."""
-
-    mean: float | None
-    low: float | None
-    high: float | None
-
-
-def interval(
-    values: Array, weights: Array, songs: Sequence[str], *, n_resamples: int = N_RESAMPLES, seed: int = SEED
-) -> Interval:
-    """Weighted mean of the tracks' values, and its 95 % interval from songs drawn with replacement.
-
-    A resample has as many songs as there are, each with all its tracks; its mean is weighted alike. The
-    interval lies between percentiles (Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
-    chapter 13).
-    """
-    if not np.isfinite(values).all():
-        return Interval(None, None, None)
-    _, of_song = np.unique(np.asarray(songs), return_inverse=True)
-    totals, sums = np.bincount(of_song, weights), np.bincount(of_song, weights * values)
-    n_songs = totals.size
-    draws = np.random.default_rng(seed).multinomial(n_songs, np.full(n_songs, 1 / n_songs), n_resamples)
-    edge = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(draws @ sums / (draws @ totals), [edge, 1 - edge])
-    return Interval(float(np.average(values, weights=weights)), float(low), float(high))
 
 
 def read_scores(folder: Path, tracks: Sequence[Track]) -> TrackTable:

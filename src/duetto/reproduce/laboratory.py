@@ -10,7 +10,7 @@ from duetto._files import replacing
 from duetto.datasets import load_tracks
 from duetto.errors import DuettoError, MetricError
 from duetto.evaluation import AGGREGATION, PROTOCOL
-from duetto.reproduce.intervals import INTERVAL
+from duetto.intervals import INTERVAL
 from duetto.reproduce.papers import FIGURES, Finding, Paper, Row, load_paper
 from duetto.reproduce.pictures import draw
 from duetto.reproduce.rows import Laboratory, Result, Watch, make, read, unseen, vocals_gnsdr
