@@ -2,9 +2,8 @@
 
 Usage: python benchmarks/convolution.py [--runs 15]
 
-GFLOP/s of one thread's time, batches of 2, channels last: the output of torch.nn.Conv2d, its gradients
-of maps and weights, the latter as Convolution has it, a whole step (all three) of either; ratios are ours to
-torch's. Each is the fastest of runs that take turns.
+GFLOP/s of one thread, batches of 2, channels last: output, gradient of the maps and gradient of the weights by
+torch, the latter by Convolution, a whole step of either. Runs take turns, the fastest count. Ratios: ours / torch's.
 """
 
 import argparse
@@ -26,10 +25,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=15)
     n_runs = parser.parse_args().runs
     torch.set_num_threads(1)
-    print(
-        "| channels, size | output | maps | weights | ours | ratio | step | our step | ratio |\n|"
-        + 9 * "---|"
-    )
+    print("| channels, size | output | maps | weights | ours | ratio | step | our step | ratio |")
+    print("|" + 9 * "---|")
     for n, height, width in SHAPES:
         runs = [measure(*torch.randn(2, 2, n, height, width)) for _ in range(n_runs)]
         product = 36 * n * n * height * width / 1e9  # GFLOP: 9 places, 2 maps, a product and a sum
