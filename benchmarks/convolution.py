@@ -2,8 +2,8 @@
 
 Usage: python benchmarks/convolution.py [--runs 15]
 
-GFLOP/s of one thread, batches of 2, channels last: output, gradient of the maps and gradient of the weights by
-torch, the latter by Convolution, a whole step of either. Runs take turns, the fastest count. Ratios: ours / torch's.
+GFLOP/s of one thread, batches of 2, channels last: torch's output, its gradients of maps and of weights, our
+gradient of weights, a whole step of either. The fastest of runs that take turns; ratios are ours / torch's.
 """
 
 import argparse
