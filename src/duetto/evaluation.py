@@ -99,6 +99,16 @@ class Report:
             lines += ["", f"{n_silent} {who} left out of the means."]
         return "\n".join(lines)
 
+    def scores(self) -> dict[str, Any]:
+        """What scores.json says: the means, their intervals, and how both were taken."""
+        return {
+            "protocol": PROTOCOL,
+            "aggregation": AGGREGATION,
+            "means": {source: vars(mean) for source, mean in self.means.items()},
+            "interval": INTERVAL,
+            "intervals": {source: self._intervals(source) for source in self.means},
+        }
+
     def _intervals(self, source: str) -> dict[str, list[float | None]]:
         """Global mean -> the ends of its interval, of the tracks whose sources all sound."""
         kept = [
@@ -130,16 +140,7 @@ class Report:
         folder = Path(folder)
         for result in self.results:
             _write(folder / "tracks" / f"{result.name}.json", _json(result.to_museval()))
-        means = {source: vars(mean) for source, mean in self.means.items()}
-        scores = {
-            **(about or {}),
-            "protocol": PROTOCOL,
-            "aggregation": AGGREGATION,
-            "means": means,
-            "interval": INTERVAL,
-            "intervals": {source: self._intervals(source) for source in means},
-        }
-        _write(folder / "scores.json", _json(scores))
+        _write(folder / "scores.json", _json({**(about or {}), **self.scores()}))
         _write(folder / "summary.md", self.summary() + "\n")
 
 

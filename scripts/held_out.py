@@ -1,0 +1,120 @@
+"""Scores a model on singers and music that the training of `duetto` never heard, and on either of them alone.
+
+Usage: python scripts/held_out.py ../shared/data [--model duetto] [--out metrics.json]
+
+Every held-out voice is mixed at equal energy with music of every held-out kind, 12 s at most: in mono as it
+is, and as a stereo scene with rooms, equalisation and compression of its own (`duetto.train.scenes`). The
+clips of the held-out singer of MIR-1K are taken as they are. `--out` is for `duetto export --metrics`.
+"""
+
+import argparse
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from duetto import Separator, evaluate, load_audio, load_tracks, si_sdr
+from duetto.datasets import Track, TrackAudio
+from duetto.train.config import SceneConfig
+from duetto.train.scenes import SceneMaker
+
+VOICES = ("vocadito-*", "csd-*", "m4singer-00*")
+MUSIC = {
+    "games, mixed styles (super_tux_party)": "super_tux_party-*",
+    "orchestra and jazz (librosa-data)": "librosa-data-*",
+    "electronic and blues (lincity-ng)": "lincity-ng-*",
+}
+SINGER = "titon"
+SECONDS = 12
+ALONE_SECONDS = 30
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--model", default="duetto")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    separator = Separator(options.model)
+    print("| material | clips | mixture SI-SDR | vocals SI-SDR | vocals GNSDR | accompaniment GNSDR |")
+    print("|---|---|---|---|---|---|")
+    groups = {}
+    for name, tracks in groups_of(options.data).items():
+        scores = evaluate(separator, tracks, jobs=1).scores()
+        mixture = float(np.mean([mixture_si_sdr(track) for track in tracks]))
+        groups[name] = {"mixture_si_sdr": mixture, **scores}
+        vocals, accompaniment = (scores["means"][source] for source in ("vocals", "accompaniment"))
+        cells = (mixture, vocals["si_sdr"], vocals["gnsdr"], accompaniment["gnsdr"])
+        print(f"| {name} | {len(tracks)} | {' | '.join(f'{cell:.2f}' for cell in cells)} |", flush=True)
+    levels = {
+        "vocals of music alone": level(
+            separator, recordings(options.data, "instrumental", *MUSIC.values()), "vocals"
+        ),
+        "accompaniment of voices alone": level(
+            separator, recordings(options.data, "vocals", *VOICES), "accompaniment"
+        ),
+    }
+    print()
+    for name, value in levels.items():
+        print(f"{name}: {value:.1f} dB, mean level against the input")
+    if options.out:
+        options.out.write_text(json.dumps({"held_out": groups, "levels_db": levels}, indent=1))
+
+
+def groups_of(data: Path) -> dict[str, list[Track]]:
+    """The mixtures of each kind."""
+    voices = recordings(data, "vocals", *VOICES)
+    singer = [track for track in load_tracks("mir1k", data / "mir-1k", split="all") if track.singer == SINGER]
+    groups = {f"karaoke pop (MIR-1K, {SINGER})": singer}
+    for in_stereo in (False, True):
+        for kind, pattern in MUSIC.items():
+            music = recordings(data, "instrumental", pattern)
+            name = f"{kind}, {'stereo scenes' if in_stereo else 'mono'}"
+            groups[name] = [
+                Track(
+                    f"{voice.stem} over {music[k % len(music)].stem}",
+                    voice.stem,
+                    None,
+                    partial(mix, voice, music[k % len(music)], k if in_stereo else None),
+                )
+                for k, voice in enumerate(voices)
+            ]
+    return groups
+
+
+def recordings(data: Path, folder: str, *patterns: str) -> list[Path]:
+    return sorted(path for pattern in patterns for path in (data / folder).glob(f"{pattern}.opus"))
+
+
+def mix(voice: Path, music: Path, seed: int | None) -> TrackAudio:
+    """The beginning of a voice over the middle of the music, at equal energy."""
+    (vocals, rate), (accompaniment, _) = load_audio(voice), load_audio(music)
+    n_samples = min(SECONDS * rate, vocals.shape[-1], accompaniment.shape[-1])
+    start = (accompaniment.shape[-1] - n_samples) // 2
+    vocals, accompaniment = vocals[:1, :n_samples], accompaniment[:1, start : start + n_samples]
+    if seed is not None:
+        rng, maker = np.random.default_rng(seed), SceneMaker(SceneConfig(second_voice=0, pause=0), rate)
+        vocals, accompaniment = maker.voice(vocals, None, rng), maker.music(accompaniment, None, rng)
+    vocals = vocals * np.float32(np.sqrt(np.sum(accompaniment**2) / np.sum(vocals**2)))
+    return TrackAudio({"vocals": vocals, "accompaniment": accompaniment}, rate)
+
+
+def mixture_si_sdr(track: Track) -> float:
+    audio = track.load()
+    return si_sdr(audio.sources["vocals"], audio.mixture)
+
+
+def level(separator: Separator, paths: list[Path], stem: str) -> float:
+    """Mean over recordings of the energy of a stem against that of its song, in decibels."""
+    levels = []
+    for path in paths:
+        audio, rate = load_audio(path)
+        song = audio[:, : ALONE_SECONDS * rate]
+        ratio = np.sum(separator.separate(song, rate)[stem] ** 2, dtype=float) / np.sum(song**2, dtype=float)
+        levels.append(10 * np.log10(ratio + 1e-12))
+    return float(np.mean(levels))
+
+
+if __name__ == "__main__":
+    main()
