@@ -72,8 +72,9 @@ class UNet(nn.Module):
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         """Spectrogram (batch_size, n_channels, n_bins, n_frames), complex, to that of the vocals."""
-        pairs = self.masks(torch.view_as_real(spectrogram))
-        return spectrogram * torch.view_as_complex(pairs.contiguous())
+        seen = torch.view_as_real(spectrogram)
+        masks = self.masks(seen).to(seen.dtype)  # no complex numbers have the 16 bits of autocast
+        return spectrogram * torch.view_as_complex(masks.contiguous())
 
     def _fold(self, pairs: Tensor) -> Tensor:
         """Pairs (batch_size, n_channels, n_bins, n_frames, 2) to maps (..., n_frames, n_positions)."""
