@@ -137,7 +137,12 @@ def test_it_solves_least_squares() -> None:
 
 def test_a_recipes_muon_takes_the_inner_matrices_and_adamw_all_else() -> None:
     network = nn.ModuleDict(
-        {"stem": nn.Conv2d(2, 3, 3), "inner": nn.Conv2d(3, 3, 3), "norm": nn.BatchNorm2d(3), "head": nn.Linear(3, 2)}
+        {
+            "stem": nn.Conv2d(2, 3, 3),
+            "inner": nn.Conv2d(3, 3, 3),
+            "norm": nn.BatchNorm2d(3),
+            "head": nn.Linear(3, 2),
+        }
     )
     settings = OptimiserConfig(kind="muon", learning_rate=0.5, muon_learning_rate=0.25, weight_decay=0.125)
     muon, adamw = build_optimisers(settings, network)

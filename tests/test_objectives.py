@@ -139,9 +139,7 @@ def test_reconstruction_is_relative_to_the_mixture() -> None:
 def test_reconstruction_does_not_depend_on_how_loud_music_is(gain: float, dtype: torch.dtype) -> None:
     chance = torch.Generator().manual_seed(0)
     target, estimate, mixture = torch.randn((3, 2, 4, 50), generator=chance, dtype=dtype)
-    plain, louder = (
-        float(reconstruction_loss(g * target, g * estimate, g * mixture)) for g in (1.0, gain)
-    )
+    plain, louder = (float(reconstruction_loss(g * target, g * estimate, g * mixture)) for g in (1.0, gain))
     assert louder == pytest.approx(plain, rel=5e-3)
     assert plain > 0.5
 

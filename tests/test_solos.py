@@ -28,7 +28,7 @@ def write(path: Path, waveform: NDArray[np.float32], rate: int = RATE) -> None:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pairs in `songs`, four voices of which two are `kept-*`, three pieces of music, one of them `kept-*`."""
+    """Pairs in `songs`, four voices and three pieces of music, of which two and one are `kept-*`."""
     root = tmp_path_factory.mktemp("root")
     for split, names in (("train", "ab"), ("dev", "c")):
         for name in names:
@@ -158,7 +158,9 @@ def test_a_silent_voice_is_no_error_of_its_mixture(tmp_path: Path) -> None:
         ({"folder": "tapes"}, DatasetError, "tapes is no folder"),
     ],
 )
-def test_a_mistake_is_named(root: Path, changes: dict[str, object], error: type[Exception], said: str) -> None:
+def test_a_mistake_is_named(
+    root: Path, changes: dict[str, object], error: type[Exception], said: str
+) -> None:
     with pytest.raises(error, match=said):
         load_data(config(**changes), root)
 

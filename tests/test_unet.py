@@ -227,7 +227,11 @@ def test_a_transform_that_can_be_divided_gives_a_network(n_fft: int, network: di
     ("network", "loss"), [("unet", "mse"), ("unet", "kl"), ("drnn", "l1"), ("vpnn", "l1")]
 )
 def test_a_loss_is_for_what_the_network_sees(network: str, loss: str) -> None:
-    values = {"network": {"kind": network}, "loss": {"kind": loss}, "stft": {"n_fft": 1920, "hop_length": 480}}
+    values = {
+        "network": {"kind": network},
+        "loss": {"kind": loss},
+        "stft": {"n_fft": 1920, "hop_length": 480},
+    }
     with pytest.raises(ConfigError, match=f'loss.kind="{loss}" is not for network.kind="{network}"'):
         parse_config(values)
 
