@@ -19,7 +19,7 @@ from duetto.train import export as room
 from duetto.train.checkpoint import load_weights, save_weights
 from duetto.train.config import Config, parse_config
 from duetto.train.estimator import NetworkEstimator
-from duetto.train.export import export, export_run
+from duetto.train.export import Bits, export, export_run
 from duetto.train.networks import Network, build_network
 from duetto.train.networks.drnn import DRNN
 
@@ -27,13 +27,14 @@ N_BINS = 65
 
 
 def config(**network: Any) -> Config:
+    is_unet = network.get("kind") == "unet"
     return parse_config(
         {
             "name": "small",
             "summary": "a small network",
             "stft": {"n_fft": 128, "hop_length": 64, "window": "hann"},
-            "network": {"hidden_size": 24, **network},
-            "loss": {"discrimination": 0.0},
+            "network": network if is_unet else {"hidden_size": 24, **network},
+            "loss": {"kind": "l1" if is_unet else "mse", "discrimination": 0.0},
             "data": {"sample_rate": 8000, "description": "nothing", "licence": "none"},
         }
     )
@@ -49,12 +50,15 @@ def write_weights(path: Path, settings: Config, *, seed: int = 0, n_bins: int = 
     return path
 
 
-def network_of(bundle: Bundle, weights: Path, *, half: bool) -> Network:
+def network_of(bundle: Bundle, weights: Path, *, bits: int) -> Network:
     network = build_network(parse_config(bundle.metadata.recipe).network, bundle.metadata.stft.n_bins)
     load_weights(weights, network)
-    if half:
-        for parameter in network.parameters():
+    for parameter in network.parameters():
+        if parameter.numel() >= 256 and bits == 16:
             parameter.data = parameter.data.half().float()
+        if parameter.numel() >= 256 and bits == 8:
+            unit = parameter.data.abs().max() / 127
+            parameter.data = (parameter.data / unit).round() * unit
     return network.eval()
 
 
@@ -87,18 +91,50 @@ def check_parity(bundle: Bundle, network: Network, magnitude: NDArray[np.float32
     ],
     ids=str,
 )
-@pytest.mark.parametrize("half", [True, False])
+@pytest.mark.parametrize("bits", [8, 16, 32])
 def test_a_bundle_gives_the_networks_masks_at_any_length_and_batch(
-    tmp_path: Path, rng: np.random.Generator, network: dict[str, Any], half: bool
+    tmp_path: Path, rng: np.random.Generator, network: dict[str, Any], bits: Bits
 ) -> None:
     settings = config(**network)
     weights = write_weights(tmp_path / "weights", settings)
-    bundle = export(settings, weights, tmp_path / "small.onnx", half=half)
-    trained = network_of(bundle, weights, half=half)
+    bundle = export(settings, weights, tmp_path / "small.onnx", bits=bits)
+    trained = network_of(bundle, weights, bits=bits)
     for n_frames in (1, 2, 37, 101):
         for batch_size in (1, 3):
             magnitude = rng.uniform(0, 2, (batch_size, N_BINS, n_frames)).astype(np.float32)
             check_parity(bundle, trained, magnitude)
+
+
+@pytest.mark.parametrize("n_channels", [1, 2])
+@pytest.mark.parametrize("bits", [8, 16, 32])
+def test_a_unets_bundle_gives_its_complex_masks(
+    tmp_path: Path, rng: np.random.Generator, n_channels: int, bits: Bits
+) -> None:
+    settings = config(kind="unet", n_channels=n_channels, n_sub_bands=4, width=6, n_levels=2)
+    torch.manual_seed(0)
+    trained = build_network(settings.network, N_BINS)
+    for name, held in trained.state_dict().items():  # as after some training, with norms to be folded in
+        if held.is_floating_point():
+            held.add_(0.2 * torch.rand_like(held) if "var" in name else 0.1 * torch.randn_like(held))
+    weights = tmp_path / "weights"
+    save_weights(weights, trained)
+    bundle = export(settings, weights, tmp_path / "small.onnx", bits=bits)
+    metadata = bundle.metadata
+    assert (metadata.input, metadata.n_channels) == ("spectrogram", n_channels)
+    assert not metadata.causal
+    assert not metadata.streams
+    n_weights = sum(weight.numel() for weight in trained.parameters())
+    assert 0.99 * n_weights < metadata.n_parameters < n_weights  # norms have become part of convolutions
+    for n_frames in (1, 2, 37):
+        parts = rng.standard_normal((2, 3, n_channels, N_BINS, n_frames)).astype(np.float32)
+        spectrogram = (parts[0] + 1j * parts[1]).astype(np.complex64)
+        with torch.inference_mode():
+            vocals = trained.eval()(torch.from_numpy(spectrogram)).numpy()
+        found = bundle.masks(spectrogram)
+        assert found.shape == spectrogram.shape
+        assert found.dtype == np.complex64
+        error = np.abs(found * spectrogram - vocals).max() / np.abs(vocals).max()
+        assert error < {8: 0.1, 16: 5e-3, 32: 1e-5}[bits]
 
 
 def test_the_papers_network_before_training_passes(tmp_path: Path) -> None:
@@ -106,7 +142,7 @@ def test_the_papers_network_before_training_passes(tmp_path: Path) -> None:
     settings = parse_config({"network": {"hidden_size": 64}})
     weights = write_weights(tmp_path / "weights", settings, n_bins=513)
     bundle = export(settings, weights, tmp_path / "drnn.onnx")
-    network = network_of(bundle, weights, half=True)
+    network = network_of(bundle, weights, bits=16)
     magnitude = np.concatenate([probe_input(513, 101), 0.1 * probe_input(513, 101)[..., ::-1]])
     check_parity(bundle, network, magnitude)
     with torch.inference_mode():
@@ -183,7 +219,7 @@ def test_metadata_say_what_was_trained(tmp_path: Path) -> None:
         "look_ahead": 2,
         "streams": True,
         "look_back": 2,
-        "n_parameters": sum(p.numel() for p in network_of(bundle, weights, half=True).parameters()),
+        "n_parameters": sum(p.numel() for p in network_of(bundle, weights, bits=16).parameters()),
         "recipe": settings.model_dump(mode="json"),
         "training_data": "nothing",
         "licence": "none",
@@ -210,16 +246,19 @@ def test_vocals_are_the_first_mask(tmp_path: Path) -> None:
     assert masks["accompaniment"].max() < 1e-3
 
 
-def test_half_precision_halves_the_file_and_hardly_moves_the_masks(tmp_path: Path) -> None:
+def test_fewer_bits_shorten_the_file_and_hardly_move_the_masks(tmp_path: Path) -> None:
     settings = config(hidden_size=200)
     weights = write_weights(tmp_path / "weights", settings)
     halves = export(settings, weights, tmp_path / "half.onnx")
-    whole = export(settings, weights, tmp_path / "whole.onnx", half=False)
+    whole = export(settings, weights, tmp_path / "whole.onnx", bits=32)
+    bytes_ = export(settings, weights, tmp_path / "byte.onnx", bits=8)
     assert 0.5 < halves.n_bytes / whole.n_bytes < 0.52
+    assert 0.25 < bytes_.n_bytes / whole.n_bytes < 0.28
     assert whole.n_bytes == pytest.approx(4 * whole.metadata.n_parameters, rel=0.05)
     magnitude = probe_input(N_BINS, 50)
-    moved = halves.masks(magnitude) - whole.masks(magnitude)
-    assert np.sqrt((moved**2).mean()) < 3e-3
+    for short, most in ((halves, 3e-3), (bytes_, 3e-2)):
+        moved = short.masks(magnitude) - whole.masks(magnitude)
+        assert 0 < np.sqrt((moved**2).mean()) < most
 
 
 def test_a_network_without_steps_is_exported_for_whole_sequences(
@@ -327,6 +366,6 @@ def test_the_network_in_training_answers_as_its_bundle(run: Path) -> None:
     network = build_network(config().network, N_BINS)
     load_weights(run / "best.safetensors", network)
     estimator = NetworkEstimator(config(), network)
-    bundle = export_run(run, half=False)
+    bundle = export_run(run, bits=32)
     assert estimator.metadata == bundle.metadata
     assert np.allclose(estimator.masks(probe_input(N_BINS)), bundle.masks(probe_input(N_BINS)), atol=1e-4)

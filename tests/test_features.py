@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from duetto.stft import STFT, Window
-from duetto.train.features import magnitude, stft_forward
+from duetto.train.features import magnitude, stft_forward, stft_inverse
 
 
 @pytest.mark.parametrize("window", ["sine", "hann"])
@@ -24,6 +24,40 @@ def test_equals_the_numpy_transform(
     assert np.abs(spectrogram - expected).max() < 1e-5 * np.abs(expected).max()
     found = magnitude(stft, torch.from_numpy(waveform)).numpy()
     assert np.abs(found - np.abs(expected)).max() < 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("window", ["sine", "hann"])
+@pytest.mark.parametrize(
+    ("n_fft", "hop_length", "n_samples"), [(1024, 512, 16000), (256, 100, 256), (62, 31, 777), (64, 16, 1)]
+)
+def test_the_inverse_is_numpys_and_gives_the_waveform_back(
+    rng: np.random.Generator, window: Window, n_fft: int, hop_length: int, n_samples: int
+) -> None:
+    stft = STFT(n_fft=n_fft, hop_length=hop_length, window=window)
+    waveform = rng.standard_normal((3, 2, n_samples)).astype(np.float32)
+    spectrogram = stft_forward(stft, torch.from_numpy(waveform))
+    found = stft_inverse(stft, spectrogram, n_samples).numpy()
+    assert found.shape == waveform.shape
+    assert np.abs(found - waveform).max() < 1e-5
+    masked = (spectrogram * torch.rand(spectrogram.shape)).numpy()  # no waveform's spectrogram
+    expected = stft.inverse(masked, n_samples)
+    found = stft_inverse(stft, torch.from_numpy(masked), n_samples).numpy()
+    assert np.abs(found - expected).max() < 1e-5 * max(1, np.abs(expected).max())
+
+
+def test_gradients_of_the_inverse_are_those_of_finite_differences(rng: np.random.Generator) -> None:
+    stft = STFT(n_fft=16, hop_length=8, window="hann")
+    pairs = torch.from_numpy(rng.standard_normal((2, 9, 4, 2))).float()
+    weights = torch.from_numpy(rng.standard_normal((2, 20))).float()
+
+    def loss(pairs: torch.Tensor) -> torch.Tensor:
+        return (stft_inverse(stft, torch.view_as_complex(pairs), 20) * weights).sum()
+
+    pairs.requires_grad_()
+    loss(pairs).backward()
+    direction = torch.from_numpy(rng.standard_normal(pairs.shape)).float()
+    with torch.no_grad():  # it is linear
+        assert float(loss(direction)) == pytest.approx(float((pairs.grad * direction).sum()), rel=1e-4)
 
 
 @pytest.mark.parametrize("centred", [False, True])

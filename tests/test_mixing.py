@@ -150,3 +150,128 @@ def test_full_batches_hold_one_copy_for_every_shift(shift_samples: int) -> None:
     for copy, (vocals, accompaniment) in enumerate(excerpts[:, :, 0]):
         assert np.array_equal(accompaniment[:700], track.accompaniment)
         assert np.array_equal(vocals[:700], np.roll(track.vocals, copy * shift_samples))
+
+
+# --- levels, layers, silence, scenes
+
+
+@pytest.mark.parametrize(
+    ("settings", "vocals", "accompaniment"),
+    [
+        ({}, 243866200.0, 4134800.0),
+        ({"remix": 0.7, "pitch_semitones": 4}, 243941850.7265625, 3025484.2568223476),
+        (
+            {"remix": 0.7, "pitch_semitones": 4, "gain_db": 3, "balance_db": 5},
+            302985645.3359375,
+            2997099.9334719777,
+        ),
+    ],
+)
+def test_recipes_without_scenes_draw_what_they_always_drew(
+    settings: dict[str, float], vocals: float, accompaniment: float
+) -> None:
+    """Golden sums of the version before there were scenes: papers' rows can be trained again."""
+    sums = mixer(**settings).batch(7, 6).sum((0, 2, 3), dtype=float)
+    assert sums == pytest.approx([vocals, accompaniment], rel=1e-6)
+
+
+def noises(n_tracks: int = 3, n_samples: int = 4_000) -> list[Sources]:
+    chance = np.random.default_rng(0)
+    levels = [0.01, 0.1, 0.5]
+    return [
+        Sources(*(level * chance.standard_normal((2, n_samples))).astype(np.float32))
+        for level in levels[:n_tracks]
+    ]
+
+
+def drawn(tracks: list[Sources], n_mixtures: int, n_samples: int = 2_000, **settings: object) -> NDArray:
+    config = MixingConfig.model_validate(settings)
+    random = RandomMixer(tracks, config, n_samples=n_samples, sample_rate=16_000, seed=0)
+    return random.batch(0, n_mixtures)
+
+
+def levels_db(batch: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Of every source (n_mixtures, 2), over channels and time."""
+    return 10 * np.log10(np.square(batch, dtype=float).mean((2, 3)))
+
+
+def test_shares_of_mixtures_lack_a_source() -> None:
+    batch = drawn(noises(), 400, 50, no_vocals=0.25, no_accompaniment=0.2)
+    silent = ~batch.any(axis=(2, 3))
+    assert silent[:, 0].mean() == pytest.approx(0.25, abs=0.07)
+    assert silent[:, 1].mean() == pytest.approx(0.75 * 0.2, abs=0.06)
+    assert not silent.all(1).any()
+
+
+@pytest.mark.parametrize(("setting", "silent"), [("no_vocals", 0), ("no_accompaniment", 1)])
+@pytest.mark.parametrize("scene", [None, {"coding": 0}])
+def test_a_share_of_1_silences_a_source_in_every_mixture(
+    setting: str, silent: int, scene: dict[str, float] | None
+) -> None:
+    batch = drawn(noises(), 10, **{setting: 1.0}, scene=scene, equal_level=True, gain_db=6)
+    assert not batch[:, silent].any()
+    assert batch[:, 1 - silent].any((1, 2)).all()
+    assert np.isfinite(batch).all()
+
+
+def test_equal_levels_are_equal_and_balance_comes_after() -> None:
+    assert levels_db(drawn(noises(), 20, remix=1, equal_level=True)) == pytest.approx(-20, abs=1e-3)
+    balance = np.subtract(*levels_db(drawn(noises(), 300, 200, remix=1, equal_level=True, balance_db=8)).T)
+    assert 7.7 < np.abs(balance).max() < 8.001
+    raw = np.subtract(*levels_db(drawn(noises(), 300, 200, remix=1)).T)
+    assert np.abs(raw).max() > 30  # these recordings' own
+
+
+def test_silence_is_not_made_as_loud_as_music() -> None:
+    silence = [Sources(np.full(500, 1e-6, np.float32), np.ones(500, np.float32))]
+    batch = drawn(silence, 3, 100, equal_level=True)
+    assert batch[:, 0] == pytest.approx(1e-4)
+    assert batch[:, 1] == pytest.approx(0.1)
+
+
+def test_second_music_lies_0_to_10_db_below_the_first() -> None:
+    tracks = [Sources(np.ones(100, np.float32), np.ones(100, np.float32))]
+    batch = drawn(tracks, 200, 10, second_music=0.5)
+    assert (batch[:, 0] == 1).all()
+    above = batch[:, 1, 0] - 1
+    assert (above == above[:, :1]).all()
+    second = above[:, 0][above[:, 0] > 0]
+    assert second.size == pytest.approx(100, abs=25)
+    assert 10**-0.5 - 1e-6 < second.min() < 0.35
+    assert 0.9 < second.max() < 1 + 1e-6
+
+
+def test_scenes_are_stereo_and_depend_on_seed_and_step_alone() -> None:
+    settings = MixingConfig.model_validate({"remix": 0.5, "pitch_semitones": 2, "scene": {}})
+    one, other = (
+        RandomMixer(noises(), settings, n_samples=3_000, sample_rate=16_000, seed=4) for _ in range(2)
+    )
+    other.batch(0, 1)
+    batch = one.batch(2, 5)
+    assert batch.shape == (5, 2, 2, 3_000)
+    assert batch.dtype == np.float32
+    assert np.isfinite(batch).all()
+    assert np.array_equal(batch, other.batch(2, 5))
+    assert (batch[:, :, 0] != batch[:, :, 1]).any()
+    assert not np.array_equal(batch, one.batch(3, 5))
+
+
+@pytest.mark.parametrize("scene", [None, {}])
+def test_solo_recordings_are_mixed_with_others(scene: dict[str, float] | None) -> None:
+    """A voice that has no music of its own gets another's, though nothing is remixed."""
+    ones = np.ones(300, np.float32)
+    tracks = [Sources(ones, None), Sources(None, 2 * ones), Sources(None, 2 * ones)]
+    batch = drawn(tracks, 20, 40, scene=scene)
+    assert np.isfinite(batch).all()
+    assert batch.any((2, 3)).all()
+    if scene is None:
+        assert (batch == np.array([1, 2])[:, None, None]).all()
+
+
+def test_a_full_batch_leaves_solo_recordings_out() -> None:
+    stft = STFT(n_fft=128, hop_length=64, window="sine", centred=False)
+    ones = np.ones(500, np.float32)
+    tracks = [Sources(ones, None), Sources(ones, 2 * ones), Sources(None, ones)]
+    excerpts = fixed_excerpts(tracks, stft, n_frames=100, shift_samples=0)
+    assert len(excerpts) == 1
+    assert (excerpts[0, :, 0, :500] == [[1], [2]]).all()

@@ -24,13 +24,15 @@ from safetensors.torch import load_file
 
 from duetto.datasets import load_tracks
 from duetto.errors import ConfigError, DuettoError, MetricError, ModelError
+from duetto.train.checkpoint import load_start, load_weights, save_weights
 from duetto.train.config import Config, LossConfig, load_config, parse_config
-from duetto.train.loop import build_optimisers, learning_rate, train
+from duetto.train.loop import average_of, build_optimisers, learning_rate, train
 from duetto.train.losses import discriminative_loss
 from duetto.train.networks import build_network
 
 SAMPLE_RATE = 8000
 ADAMW = {"batch_size": 4, "learning_rate": 1e-2, "warm_up_steps": 2}
+MUON = {"kind": "muon", "batch_size": 2, "learning_rate": 1e-2, "warm_up_steps": 2, "averaging": 0.9}
 LBFGS = {"kind": "lbfgs", "batch": "full", "batch_size": 5, "iterations": 3, "corrections": 8}
 
 # processes that are forked from one that has imported torch and started no thread: they start at once
@@ -52,6 +54,16 @@ def config(optimiser: dict[str, Any] | None = None, **run: Any) -> Config:
             "run": {"n_steps": 16, "evaluate_every": 4, "n_listen": 0, **run},
         }
     )
+
+
+def unet_config(optimiser: dict[str, Any] | None = None, *, n_channels: int = 1, **run: Any) -> Config:
+    """A U-Net of 4 channels that learns from stereo scenes."""
+    values = config(optimiser or MUON, **run).model_dump(mode="json")
+    values["network"] = {"kind": "unet", "n_channels": n_channels, "n_sub_bands": 4, "width": 4, "growth": 2}
+    values["network"] |= {"n_levels": 2, "least_frequencies": 4}
+    values["loss"] = {"kind": "l1", "discrimination": 0}
+    values["mixing"] = {"n_frames": 20, "remix": 0.5, "equal_level": True, "scene": {}}
+    return parse_config(values)
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +119,13 @@ def adamw_run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lbfgs_run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "lbfgs"
     train(config(LBFGS), dataset, folder, accelerator="cpu")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unet_run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "unet"
+    train(unet_config(), dataset, folder, accelerator="cpu")
     return folder
 
 
@@ -175,6 +194,130 @@ def test_the_learning_rate_rises_then_falls_to_1_percent(adamw_run: Path) -> Non
     assert rates[1:] == sorted(rates[1:], reverse=True)
     assert learning_rate(config(), 16) == pytest.approx(1e-2)
     assert learning_rate(config(LBFGS), 5) == 1
+
+
+def test_muon_teaches_a_u_net_on_scenes(unet_run: Path) -> None:
+    losses, scores = column(unet_run, "loss"), column(unet_run, "dev/vocals/GNSDR")
+    assert np.mean(losses[-4:]) < 0.75 * np.mean(losses[:4])
+    assert scores[-1] > scores[0] + 1
+    assert column(unet_run, "learning_rate")[1] == pytest.approx(1e-2, rel=0.02)  # AdamW's
+
+
+def test_the_mean_of_the_weights_is_scored_and_kept(unet_run: Path) -> None:
+    """Of steps up to 16: some other weights than the last, but near them."""
+    summary = json.loads((unet_run / "summary.json").read_text(encoding="utf-8"))
+    assert summary["best_step"] == 16
+    best, last = (
+        load_file(p) for p in (unet_run / "best.safetensors", newest(unet_run) / "weights.safetensors")
+    )
+    assert best.keys() == last.keys()
+    name = "stem.0.weight"
+    distance = float((best[name] - last[name]).norm() / last[name].norm())
+    assert 1e-3 < distance < 0.5
+    _, averaged = torch.load(newest(unet_run) / "optimiser.pt", weights_only=True)
+    assert torch.equal(averaged[f"module.{name}"], best[name])
+
+
+def test_the_running_mean_remembers_more_as_there_is_more() -> None:
+    """Of what was held 1, 2/11, 3/12 of it stays, then `share`."""
+    network = torch.nn.Linear(1, 1, bias=False)
+    averaged, found = average_of(network, 0.3), []
+    for value in (1.0, 2.0, 4.0, 8.0, 16.0):
+        torch.nn.init.constant_(network.weight, value)
+        averaged.update_parameters(network)
+        found.append(float(averaged.module.weight.detach()))
+    expected = [1.0]
+    for value, stays in ((2, 2 / 11), (4, 3 / 12), (8, 0.3), (16, 0.3)):
+        expected.append(value + (expected[-1] - value) * stays)
+    assert found == pytest.approx(expected)
+    assert average_of(network, 0.0) is None
+
+
+# --- beginning with other weights
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(newest(folder) / "weights.safetensors")
+
+
+def test_a_run_begins_with_the_weights_of_another(dataset: Path, tmp_path: Path, unet_run: Path) -> None:
+    start = str(unet_run / "best.safetensors")
+    still = {**MUON, "learning_rate": 1e-30, "muon_learning_rate": 1e-30, "weight_decay": 0}
+    settings = unet_config(still, n_steps=1, start=start, seed=5)
+    train(settings, dataset, tmp_path / "run", accelerator="cpu")
+    held, found = load_file(start), weights_of(tmp_path / "run")
+    learnt = [name for name in found if "running" not in name and "tracked" not in name]
+    assert all(torch.equal(found[name], held[name]) for name in learnt)
+    assert column(tmp_path / "run", "dev/vocals/GNSDR")[0] == pytest.approx(
+        column(unet_run, "dev/vocals/GNSDR")[-1], abs=1
+    )
+
+
+def test_what_came_of_a_start_is_resumed_without_its_file(
+    dataset: Path, tmp_path: Path, unet_run: Path
+) -> None:
+    start = tmp_path / "start.safetensors"
+    shutil.copy(unet_run / "best.safetensors", start)
+    settings = unet_config(n_steps=8, start=str(start))
+    train(settings, dataset, tmp_path / "whole", accelerator="cpu")
+
+    class KilledError(Exception):
+        pass
+
+    def kill(progress: Any, values: dict[str, float]) -> None:
+        if progress.step == 5:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train(settings, dataset, tmp_path / "broken", accelerator="cpu", on_step=kill)
+    start.unlink()
+    train(settings, dataset, tmp_path / "broken", resume=True, accelerator="cpu")
+    whole, broken = weights_of(tmp_path / "whole"), weights_of(tmp_path / "broken")
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+
+
+def test_the_weights_of_a_mono_run_start_a_stereo_network(unet_run: Path) -> None:
+    """Its masks of the middle are those of the mono network, whatever is in the side, and 0.5 there."""
+    n_bins = 129
+    mono = build_network(unet_config().network, n_bins).eval()
+    stereo = build_network(unet_config(n_channels=2).network, n_bins).eval()
+    load_weights(unet_run / "best.safetensors", mono)
+    load_start(unet_run / "best.safetensors", stereo)
+    middle = torch.randn(2, 1, n_bins, 11, 2)
+    for side in (torch.zeros_like(middle), torch.randn_like(middle)):
+        with torch.inference_mode():
+            expected, found = mono.masks(middle), stereo.masks(torch.cat([middle, side], 1))
+        assert torch.allclose(found[:, :1], expected, atol=1e-5)
+        assert torch.equal(found[:, 1], torch.tensor([0.5, 0.0]).expand(found[:, 1].shape))
+    assert (expected[..., 0] - 0.5).abs().max() > 0.05
+
+
+def test_a_stereo_network_learns_of_the_side_from_a_mono_start(
+    dataset: Path, tmp_path: Path, unet_run: Path
+) -> None:
+    start = str(unet_run / "best.safetensors")
+    settings = unet_config(n_channels=2, n_steps=2, evaluate_every=2, start=start)
+    train(settings, dataset, tmp_path, accelerator="cpu")
+    found, n_mono = weights_of(tmp_path), load_file(start)["stem.0.weight"].shape[1]
+    assert found["stem.0.weight"].shape[1] == 2 * n_mono
+    assert found["stem.0.weight"][:, n_mono:].any()
+    assert found["head.2.weight"][n_mono:].any()
+
+
+@pytest.mark.parametrize("content", [None, b"no weights"])
+def test_a_start_that_cannot_be_read_is_named(dataset: Path, tmp_path: Path, content: bytes | None) -> None:
+    start = tmp_path / "start.safetensors"
+    if content:
+        start.write_bytes(content)
+    with pytest.raises(ModelError, match=r"start\.safetensors: cannot begin with these weights .*run\.start"):
+        train(unet_config(start=str(start)), dataset, tmp_path / "run", accelerator="cpu")
+
+
+def test_the_weights_of_a_larger_network_are_no_start(tmp_path: Path) -> None:
+    large = build_network(unet_config(n_channels=2).network, 129)
+    save_weights(tmp_path / "large", large)
+    with pytest.raises(ModelError, match="cannot begin with these weights"):
+        load_start(tmp_path / "large", build_network(unet_config().network, 129))
 
 
 # --- stopping, refusing
@@ -344,11 +487,18 @@ def _killed_and_resumed(settings: Config, dataset: Path, folder: Path, *, kills:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-@pytest.mark.parametrize(("optimiser", "seed"), [(ADAMW, 1), (LBFGS, 2)])
+@pytest.mark.parametrize(
+    ("settings", "seed"),
+    [
+        (config(ADAMW, n_steps=12, evaluate_every=3), 1),
+        (config(LBFGS, n_steps=12, evaluate_every=3), 2),
+        (unet_config(n_steps=12, evaluate_every=3), 3),
+    ],
+    ids=["adamw", "lbfgs", "unet"],
+)
 def test_a_run_killed_at_random_moments_ends_as_one_that_was_not(
-    dataset: Path, tmp_path: Path, optimiser: dict[str, Any], seed: int
+    dataset: Path, tmp_path: Path, settings: Config, seed: int
 ) -> None:
-    settings = config(optimiser, n_steps=12, evaluate_every=3)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -358,6 +508,11 @@ def test_a_run_killed_at_random_moments_ends_as_one_that_was_not(
     assert log(broken) == log(whole)
     for name in ("best.safetensors", f"{newest(whole).name}/weights.safetensors"):
         assert (broken / name).read_bytes() == (whole / name).read_bytes()
+    means, others = (
+        torch.load(newest(run) / "optimiser.pt", weights_only=True)[1] for run in (whole, broken)
+    )
+    assert bool(means) == (settings.optimiser.averaging > 0)
+    assert all(torch.equal(means[name], others[name]) for name in means)
     assert {path.name for path in broken.iterdir()} == {path.name for path in whole.iterdir()}
     board = tensorboard(broken)
     assert [event.step for event in board.Scalars("loss")] == list(range(1, 13))

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -115,21 +115,27 @@ def evaluate(dataset: str, data: Path, model: str, split: str, out: Path | None,
     type=PATH,
     help="The bundle.  [default: NAME.onnx beside the run's files]",
 )
-@click.option("--float32", is_flag=True, help="Keep the weights' 32 bits; the file is twice as large.")
+@click.option(
+    "--bits",
+    type=click.Choice(["8", "16", "32"]),
+    default="16",
+    show_default=True,
+    help="Of a stored weight: half of them are half of the file, and less exact.",
+)
 @click.option(
     "--metrics",
     type=PATH,
     help="scores.json of `duetto evaluate`, to go into the bundle.",
 )
-def export(run: Path, out: Path | None, float32: bool, metrics: Path | None) -> None:
+def export(run: Path, out: Path | None, bits: str, metrics: Path | None) -> None:
     """Make a model file of a training run.
 
     RUN is the folder that `duetto train` wrote. Its best weights become a bundle (.onnx), which
     `duetto separate --model` takes.
     """
-    from duetto.train.export import export_run
+    from duetto.train.export import Bits, export_run
 
-    print_path(export_run(run, out, half=not float32, metrics=metrics).path)
+    print_path(export_run(run, out, bits=cast(Bits, int(bits)), metrics=metrics).path)
 
 
 @click.command()

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
@@ -120,6 +120,9 @@ class UNetConfig(_Table):
     least_frequencies: Positive = 8
 
 
+CODED_RATES = (8000, 12000, 16000, 24000, 48000)
+"""Sample rates of Opus, in hertz."""
+
 NETWORKS: dict[str, type[BaseModel]] = {"drnn": DRNNConfig, "vpnn": VPNNConfig, "unet": UNetConfig}
 
 
@@ -216,8 +219,8 @@ class OptimiserConfig(_Table):
 
     @model_validator(mode="after")
     def _batch_fits(self) -> "OptimiserConfig":
-        if self.kind == "adamw" and self.batch == "full":
-            raise ValueError('batch="full" is for kind="lbfgs"; AdamW takes batch="mini"')
+        if self.kind != "lbfgs" and self.batch == "full":
+            raise ValueError('batch="full" is for kind="lbfgs"; AdamW and Muon take batch="mini"')
         return self
 
 
@@ -289,6 +292,12 @@ class Config(_Table):
             )
         if (self.loss.kind == "l1") != (network.input == "spectrogram"):
             raise ValueError(f'loss.kind="{self.loss.kind}" is not for network.kind="{network.kind}"')
+        scene, rate = self.mixing.scene, self.data.sample_rate
+        if scene and scene.coding and rate not in CODED_RATES:
+            raise ValueError(
+                f"mixing.scene.coding={scene.coding} is not for data.sample_rate={rate}: Opus has "
+                f"{', '.join(map(str, CODED_RATES))}; set mixing.scene.coding=0"
+            )
         return self
 
     @model_validator(mode="after")
@@ -389,7 +398,8 @@ def _refuse_unknown(values: dict[str, Any], table: type[BaseModel], prefix: str)
 
 
 def _table_of(annotation: Any, value: dict[str, Any]) -> type[BaseModel] | None:
-    """The table that a setting is, if it is one; the network's depends on its kind."""
-    if isinstance(annotation, type):
-        return annotation if issubclass(annotation, BaseModel) else None
-    return NETWORKS.get(_kind(value)) if annotation == Config.model_fields["network"].annotation else None
+    """The table that a setting is, if it is one; the network's depends on its kind, a scene may be None."""
+    if annotation == Config.model_fields["network"].annotation:
+        return NETWORKS.get(_kind(value))
+    kinds = (annotation, *get_args(annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)

@@ -19,7 +19,8 @@ class Convolution(nn.Conv2d):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps (batch_size, n_inputs, height, width) to (batch_size, n_outputs, height, width)."""
-        if self.training and maps.device.type == "cpu":
+        # under autocast maps, weights and gradients differ in precision, which PyTorch knows how to join
+        if self.training and maps.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
             return _FastGradient.apply(maps, self.weight)  # type: ignore[no-untyped-call]
         return super().forward(maps)
 

@@ -1,4 +1,4 @@
-"""A trained network -> a bundle: the ONNX graph, its weights at half precision, its metadata."""
+"""A trained network -> a bundle: the ONNX graph, its weights at 8, 16 or 32 bits, its metadata."""
 
 import json
 import logging
@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -27,6 +27,9 @@ from duetto.train.networks import Network, Streaming, build_network
 OPSET = 17
 PARITY = 1e-4  # of the masks, root mean square over the bins of each frame
 PARITY_FRAMES = (1, 2, 37, 101)
+SHORT = 256  # weights that are stored as they are: there are too few of them to matter
+
+Bits = Literal[8, 16, 32]
 
 
 def export(
@@ -34,7 +37,7 @@ def export(
     weights: str | os.PathLike[str],
     target: str | os.PathLike[str],
     *,
-    half: bool = True,
+    bits: Bits = 16,
     metrics: Mapping[str, Any] | None = None,
 ) -> Bundle:
     """Write a bundle and prove that it gives what the network gives.
@@ -43,7 +46,7 @@ def export(
         config: the experiment that trained the weights.
         weights: its safetensors file.
         target: the .onnx file; it appears when it is complete and proven.
-        half: store the weights with 16 bits, which halves the file; they are computed with at 32 bits.
+        bits: of a stored weight, 8, 16 or 32; they are computed with at 32 bits.
         metrics: scores with the protocol that gave them.
 
     Returns:
@@ -59,14 +62,12 @@ def export(
     load_weights(Path(weights), network)
     network.eval()
     _fold_norms(network)
-    if half:
-        with torch.no_grad():
-            for parameter in network.parameters():
-                parameter.copy_(parameter.half().float())
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(_rounded(parameter, bits))
     estimator = NetworkEstimator(config, network, metrics)
     graph = _trace(estimator)
-    if half:
-        _store_halves(graph)
+    _shorten(graph, bits)
     helper.set_model_props(graph, {METADATA_KEY: estimator.metadata.to_json()})
     content = graph.SerializeToString()
     with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +82,7 @@ def export_run(
     run: str | os.PathLike[str],
     target: str | os.PathLike[str] | None = None,
     *,
-    half: bool = True,
+    bits: Bits = 16,
     metrics: str | os.PathLike[str] | None = None,
 ) -> Bundle:
     """Export the best weights of a training run; how it went is told in the bundle's metrics.
@@ -89,7 +90,7 @@ def export_run(
     Args:
         run: its folder.
         target: the .onnx file; by default NAME.onnx in that folder.
-        half: as for `export`.
+        bits: as for `export`.
         metrics: path of the scores.json that an evaluation wrote.
 
     Raises:
@@ -102,7 +103,7 @@ def export_run(
     if (run / SUMMARY).exists():
         summary = _read(run / SUMMARY, "train again")
         card["training"] = {key: value for key, value in summary.items() if key != "config"}
-    return export(config, run / BEST, target or run / f"{config.name}.onnx", half=half, metrics=card)
+    return export(config, run / BEST, target or run / f"{config.name}.onnx", bits=bits, metrics=card)
 
 
 def _read(path: Path, advice: str) -> dict[str, Any]:
@@ -155,7 +156,7 @@ def _trace(estimator: NetworkEstimator) -> onnx.ModelProto:
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         path = Path(folder) / "network.onnx"
         torch.onnx.export(
-            _Masks(network),
+            _Masks(network).eval(),  # the exporter leaves the mode that it finds
             tuple(example.values()),
             str(path),
             input_names=list(example),
@@ -167,20 +168,35 @@ def _trace(estimator: NetworkEstimator) -> onnx.ModelProto:
         return onnx.load(path)
 
 
-def _store_halves(model: onnx.ModelProto) -> None:
-    """Keep every large weight as 16 bits and cast it when the file is loaded."""
-    graph = model.graph
-    casts = []
-    for tensor in graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT or len(tensor.raw_data) < 1024:
+def _rounded(weight: Tensor, bits: Bits) -> Tensor:
+    """A weight as it will be when it is read again; 8 bits count in 127ths of the largest."""
+    if bits == 32 or weight.numel() < SHORT:
+        return weight
+    if bits == 16:
+        return weight.half().float()
+    unit = weight.abs().max() / 127
+    return (weight / unit).round() * unit
+
+
+def _shorten(model: onnx.ModelProto, bits: Bits) -> None:
+    """Keep every large weight in so many bits and bring it back when the file is loaded."""
+    graph, nodes = model.graph, []
+    for tensor in list(graph.initializer):
+        values = numpy_helper.to_array(tensor)
+        if bits == 32 or tensor.data_type != TensorProto.FLOAT or values.size < SHORT:
             continue
-        name = tensor.name
-        tensor.CopyFrom(
-            numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{name}.half")
-        )
-        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
-    for cast in reversed(casts):
-        graph.node.insert(0, cast)
+        name, stored = tensor.name, f"{tensor.name}.{bits}"
+        if bits == 16:
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), stored))
+            nodes.append(helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT))
+            continue
+        unit = np.abs(values).max() / np.float32(127)
+        tensor.CopyFrom(numpy_helper.from_array(np.round(values / unit).astype(np.int8), stored))
+        graph.initializer.append(numpy_helper.from_array(unit, f"{name}.unit"))
+        nodes.append(helper.make_node("Cast", [stored], [f"{name}.units"], to=TensorProto.FLOAT))
+        nodes.append(helper.make_node("Mul", [f"{name}.units", f"{name}.unit"], [name]))
+    for node in reversed(nodes):
+        graph.node.insert(0, node)
 
 
 def _prove(bundle: Bundle, estimator: NetworkEstimator) -> None:

@@ -151,14 +151,14 @@ class _Run:
         self.commit = commit()
         # the bare ones are without Fabric's wrapping; the weights are the same
         self.bare = build_network(config.network, config.stft.build(centred=True).n_bins)
-        if config.run.start:
-            load_start(Path(config.run.start), self.bare)
         self.bare_optimisers = build_optimisers(config.optimiser, self.bare)
         self.network, *self.optimisers = fabric.setup(self.bare, *self.bare_optimisers)
         self.averaged = average_of(self.bare, config.optimiser.averaging)
 
     def restore(self, saved: Checkpoint | None) -> None:
-        """Go back to where a checkpoint was taken."""
+        """Go back to where a checkpoint was taken, or begin with the weights of another run."""
+        if not saved and self.config.run.start:
+            load_start(Path(self.config.run.start), self.bare)
         if saved:
             self.bare.load_state_dict(saved.weights)
             for optimiser, state in zip(self.bare_optimisers, saved.optimisers, strict=True):

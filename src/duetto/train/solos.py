@@ -80,7 +80,7 @@ def held_out_mixtures(solos: list[Solo], config: DataConfig) -> list[Track]:
 
 
 def _mixture(voice: Path, music: Path, sample_rate: int) -> TrackAudio:
-    """The beginning of the voice over the middle of the music."""
+    """The beginning of the voice over the middle of the music; silence has no energy to make equal."""
     sources = []
     for path in (voice, music):
         audio, found_rate = load_audio(path)
@@ -90,6 +90,7 @@ def _mixture(voice: Path, music: Path, sample_rate: int) -> TrackAudio:
     vocals, accompaniment = (
         source[None, start : start + n_samples] for source, start in zip(sources, starts, strict=True)
     )
-    energies = [float(np.square(source).sum()) for source in (vocals, accompaniment)]
-    vocals = vocals * np.float32(np.sqrt(energies[1] / energies[0]))
+    energies = [float(np.square(source, dtype=float).sum()) for source in (vocals, accompaniment)]
+    if min(energies) > 0:
+        vocals = vocals * np.float32(np.sqrt(energies[1] / energies[0]))
     return TrackAudio({"vocals": vocals, "accompaniment": accompaniment}, sample_rate)

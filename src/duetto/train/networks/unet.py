@@ -73,6 +73,7 @@ class UNet(nn.Module):
         """Spectrogram (batch_size, n_channels, n_bins, n_frames), complex, to that of the vocals."""
         pairs = torch.view_as_real(spectrogram)  # (batch_size, n_channels, n_bins, n_frames, 2)
         masks = self.masks(pairs.permute(0, 1, 4, 3, 2).flatten(1, 2))
+        masks = masks.to(pairs.dtype)  # no complex numbers have the 16 bits of autocast
         pairs = masks.reshape(len(masks), -1, 2, *masks.shape[2:]).permute(0, 1, 4, 3, 2)
         return spectrogram * torch.view_as_complex(pairs.contiguous())
 
