@@ -54,9 +54,11 @@ def network_of(bundle: Bundle, weights: Path, *, bits: int) -> Network:
     network = build_network(parse_config(bundle.metadata.recipe).network, bundle.metadata.stft.n_bins)
     load_weights(weights, network)
     for parameter in network.parameters():
-        if parameter.numel() >= 256 and bits == 16:
+        if parameter.ndim == 1 or parameter.numel() < 256:
+            continue
+        if bits == 16:
             parameter.data = parameter.data.half().float()
-        if parameter.numel() >= 256 and bits == 8:
+        if bits == 8:
             unit = parameter.data.abs().max() / 127
             parameter.data = (parameter.data / unit).round() * unit
     return network.eval()

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import tempfile
 import warnings
@@ -27,7 +28,7 @@ from duetto.train.networks import Network, Streaming, build_network
 OPSET = 17
 PARITY = 1e-4  # of the masks, root mean square over the bins of each frame
 PARITY_FRAMES = (1, 2, 37, 101)
-SHORT = 256  # weights that are stored as they are: there are too few of them to matter
+FEW = 256  # weights of a tensor that are stored as they are, as biases are: they hardly count
 
 Bits = Literal[8, 16, 32]
 
@@ -170,7 +171,7 @@ def _trace(estimator: NetworkEstimator) -> onnx.ModelProto:
 
 def _rounded(weight: Tensor, bits: Bits) -> Tensor:
     """A weight as it will be when it is read again; 8 bits count in 127ths of the largest."""
-    if bits == 32 or weight.numel() < SHORT:
+    if bits == 32 or not _is_large(tuple(weight.shape)):
         return weight
     if bits == 16:
         return weight.half().float()
@@ -178,12 +179,16 @@ def _rounded(weight: Tensor, bits: Bits) -> Tensor:
     return (weight / unit).round() * unit
 
 
+def _is_large(shape: tuple[int, ...]) -> bool:
+    return sum(size > 1 for size in shape) > 1 and math.prod(shape) >= FEW
+
+
 def _shorten(model: onnx.ModelProto, bits: Bits) -> None:
     """Keep every large weight in so many bits and bring it back when the file is loaded."""
     graph, nodes = model.graph, []
     for tensor in list(graph.initializer):
         values = numpy_helper.to_array(tensor)
-        if bits == 32 or tensor.data_type != TensorProto.FLOAT or values.size < SHORT:
+        if bits == 32 or tensor.data_type != TensorProto.FLOAT or not _is_large(values.shape):
             continue
         name, stored = tensor.name, f"{tensor.name}.{bits}"
         if bits == 16:
