@@ -1,6 +1,6 @@
 """Measures `duetto separate` as users run it: time, processor time and peak memory of the whole command.
 
-Usage: python benchmarks/separate.py [--minutes 4 60] [--model drnn] [--runs 3]
+Usage: python benchmarks/separate.py [--minutes 4 60] [--model duetto] [--runs 3]
 
 The songs are 44.1 kHz 16-bit stereo FLAC files, made of the bundled example song over and over, each time a
 little softer or louder. The figures of a length are the medians of its runs, its memory their maximum.
@@ -33,7 +33,7 @@ class Run(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--minutes", type=float, nargs="+", default=[4, 60])
-    parser.add_argument("--model", default="drnn")
+    parser.add_argument("--model", default="duetto")
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     print(f"{len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f} at the start\n")

@@ -142,17 +142,24 @@ def score_curves() -> tuple[Signal, Signal, Signal]:
 
 
 def vibrato() -> Signal:
-    """Semitones around the pitch; it sets in when a note has been held for a third of a second."""
+    """Semitones around the pitch; it sets in when a note has been held for an eighth of a second."""
     depth = np.zeros(N_SAMPLES)
     for beat, length, *_ in MELODY:
-        depth[samples(beat) + round(0.3 * SAMPLE_RATE) : samples(beat + length)] = 0.4
+        depth[samples(beat) + round(0.12 * SAMPLE_RATE) : samples(beat + length)] = 0.5
     return smooth(depth, 0.25) * np.sin(2 * np.pi * 5.6 * seconds(N_SAMPLES))
+
+
+def unsteady(rng: np.random.Generator, width: float) -> Signal:
+    """What no singer holds still: noise of deviation 1 that changes over `width` seconds, (n_samples,)."""
+    noise = smooth(rng.standard_normal(N_SAMPLES), width)
+    return noise / noise.std()
 
 
 def sing(rng: np.random.Generator) -> Signal:
     """The voice, (n_samples,): the harmonics of glottal pulses and some breath through the vocal tract."""
     midi, level, formants = score_curves()
-    pitch = hertz(midi + vibrato())
+    pitch = hertz(midi + vibrato() + 0.15 * unsteady(rng, 0.12) + 0.06 * unsteady(rng, 0.02))
+    level = level * (1 + 0.15 * unsteady(rng, 0.06) + 0.1 * unsteady(rng, 0.015))
     phasor = np.exp(2j * np.pi * np.cumsum(pitch) / SAMPLE_RATE)
     # What the mouth does is slow: one gain every millisecond and a half is enough.
     at = np.arange(0, N_SAMPLES, 64)
@@ -166,7 +173,7 @@ def sing(rng: np.random.Generator) -> Signal:
         voice += (np.interp(np.arange(N_SAMPLES), at, gain) * harmonic).real
     # A singer levels most of the difference between a loud open vowel and a soft closed one.
     voice *= level / np.interp(np.arange(N_SAMPLES), at, power) ** 0.4
-    voice += 0.012 * np.sqrt(np.mean(voice**2)) * level * band(rng.standard_normal(N_SAMPLES), 2500, 9000)
+    voice += 0.03 * np.sqrt(np.mean(voice**2)) * level * band(rng.standard_normal(N_SAMPLES), 1500, 9000)
     return voice / np.abs(voice).max()
 
 

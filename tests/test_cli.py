@@ -229,7 +229,9 @@ def test_an_oracle_is_scored_but_separates_no_song(song: Path, rng: np.random.Ge
     assert gains["oracle-phase"] > gains["oracle-ratio"] > max(1, gains["repet-sim"])
     outcome = duetto("separate", song, "-n", "oracle-ratio")
     assert outcome.code == 1
-    assert outcome.err[0].startswith("duetto: no model 'oracle-ratio': Give one of drnn, rpca,")
+    assert outcome.err[0].startswith(
+        "duetto: no model 'oracle-ratio': Give one of drnn, duetto, mir1k, rpca,"
+    )
 
 
 def test_plot_draws_a_picture_here(song: Path, bundle: Path) -> None:

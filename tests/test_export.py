@@ -125,6 +125,7 @@ def test_a_unets_bundle_gives_its_complex_masks(
     assert (metadata.input, metadata.n_channels) == ("spectrogram", n_channels)
     assert not metadata.causal
     assert not metadata.streams
+    assert metadata.frame_grid == 4
     n_weights = sum(weight.numel() for weight in trained.parameters())
     assert 0.99 * n_weights < metadata.n_parameters < n_weights  # norms have become part of convolutions
     for n_frames in (1, 2, 37):
@@ -216,6 +217,7 @@ def test_metadata_say_what_was_trained(tmp_path: Path) -> None:
         "window": "hann",
         "input": "magnitude",
         "n_channels": 1,
+        "frame_grid": 1,
         "sources": ["vocals", "accompaniment"],
         "causal": True,
         "look_ahead": 2,

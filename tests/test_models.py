@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from duetto import Separator, evaluate, load_tracks, si_sdr
-from duetto.bundle import Bundle, list_bundles
+from duetto.bundle import DEFAULT_MODEL, Bundle, list_bundles
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_BYTES = 15_000_000
@@ -23,7 +23,7 @@ def test_a_bundle_that_ships_is_sound_and_small(name: str) -> None:
 
 
 def test_the_default_model_ships() -> None:
-    assert "drnn" in list_bundles()
+    assert DEFAULT_MODEL in list_bundles()
 
 
 def test_the_default_model_finds_the_voice_of_the_example() -> None:

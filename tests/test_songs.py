@@ -38,11 +38,11 @@ def test_a_folder_stands_for_the_songs_below_it_in_order() -> None:
 
 
 def test_stems_of_an_earlier_run_are_no_songs() -> None:
-    touch("a.wav", "separated/drnn/a/vocals.wav", "stems/b.wav")
+    touch("a.wav", "separated/duetto/a/vocals.wav", "stems/b.wav")
     assert found(".") == [("a.wav", ""), ("stems/b.wav", "stems")]
     assert found("**/*.wav", out="stems") == [
         ("a.wav", ""),
-        ("separated/drnn/a/vocals.wav", "separated/drnn/a"),
+        ("separated/duetto/a/vocals.wav", "separated/duetto/a"),
     ]
     assert found("stems/b.wav", out="stems") == [("stems/b.wav", "")]
     with pytest.raises(ConfigError, match="choose another output folder"):

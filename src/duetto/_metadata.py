@@ -48,6 +48,10 @@ class EstimatorMetadata(Protocol):
         """Length of the pieces that it likes to see."""
 
     @property
+    def overlap_seconds(self) -> float:
+        """How much neighbouring pieces should share."""
+
+    @property
     def causal(self) -> bool:
         """Whether a mask depends on no later frame than `look_ahead` ahead."""
 
@@ -62,6 +66,10 @@ class EstimatorMetadata(Protocol):
     @property
     def look_back(self) -> int:
         """Frames before a piece that it then sees again."""
+
+    @property
+    def frame_grid(self) -> int:
+        """A song that begins so many frames later, or a multiple of them, has the same masks as late."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +91,7 @@ class BundleMetadata:
         look_ahead: frames.
         streams: whether the graph carries a state from piece to piece.
         look_back: frames before a piece that such a graph sees again.
+        frame_grid: a song that begins so many frames later has the same masks as late.
         n_parameters: weights of the network.
         recipe: the resolved configuration that trained it.
         training_data: what it was trained on.
@@ -113,6 +122,7 @@ class BundleMetadata:
     streams: bool = False
     look_back: int = 0
     n_channels: int = 1
+    frame_grid: int = 1
 
     @property
     def stft(self) -> STFT:
@@ -121,8 +131,13 @@ class BundleMetadata:
 
     @property
     def segment_seconds(self) -> float:
-        """Length of the pieces that a network sees, many times what it remembers."""
-        return 12.0
+        """Length of the pieces that a network sees, many times what it remembers, but held in memory."""
+        return 12.0 if self.input == "magnitude" else 8.0
+
+    @property
+    def overlap_seconds(self) -> float:
+        """How much neighbouring pieces share: a recurrent network warms up in it."""
+        return 2.0 if self.input == "magnitude" else 1.5
 
     def to_json(self) -> str:
         """The text that goes into the file."""
@@ -180,6 +195,7 @@ def _check_values(metadata: "BundleMetadata", origin: str) -> None:
         "format_version": (metadata.format_version >= 1, "1 or more"),
         "name": (re.fullmatch(r"\w[\w.+-]*", metadata.name) is not None, "letters, digits and . _ + -"),
         "input": (metadata.input in ("magnitude", "spectrogram"), "'magnitude' or 'spectrogram'"),
+        "frame_grid": (1 <= metadata.frame_grid <= 1024, "1 to 1024"),
         "n_channels": (metadata.n_channels in (1, 2), "1 or 2"),
         "window": (metadata.window in ("sine", "hann"), "'sine' or 'hann'"),
         "sample_rate": (MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE, "8000 to 192000 Hz"),

@@ -38,9 +38,10 @@ class Segmented:
 
     @property
     def stride(self) -> int:
-        """Samples between segments, a whole number of hops: all their frames lie on one grid."""
-        rate, hop_length = self.analyses[0].sample_rate, self.analyses[0].stft.hop_length
-        return hop_length * max(1, round((self.segment_seconds - self.overlap_seconds) * rate / hop_length))
+        """Samples between segments: all their frames lie on one grid, on which the network looks alike."""
+        rate = self.analyses[0].sample_rate
+        step = self.analyses[0].stft.hop_length * self.analyses[0].metadata.frame_grid
+        return step * max(1, round((self.segment_seconds - self.overlap_seconds) * rate / step))
 
     @property
     def length(self) -> int:
@@ -51,12 +52,13 @@ class Segmented:
     def rise(self) -> NDArray[np.float32]:
         """Weight of the later of two segments where they overlap, (overlap,).
 
-        A causal network is right until its look-ahead meets the end, but wrong at first, having heard
-        nothing; so the later segment comes in late. Measured in benchmarks/stream.py.
+        Neither is right at its end, so the fade is short and in the middle. A causal network is right until
+        its look-ahead meets the end, but wrong at first, having heard nothing; there the later segment comes
+        in late. Measured in benchmarks/stream.py.
         """
-        start, length = 0, self.overlap
+        length = -(-self.overlap // 8)
+        start = (self.overlap - length) // 2
         if self.analyses[0].metadata.causal:
-            length = -(-self.overlap // 8)
             start = max(0, self.overlap - length - latency(self.analyses[0]))
         places = np.arange(self.overlap, dtype=np.float32) + np.float32(0.5)
         return np.clip((places - start) / length, 0, 1)

@@ -29,7 +29,7 @@ from duetto._metadata import BundleMetadata as BundleMetadata
 from duetto.errors import ModelError
 
 METADATA_KEY = "duetto"
-DEFAULT_MODEL = "drnn"
+DEFAULT_MODEL = "duetto"
 
 _RUNTIME_ERRORS = (
     ort.Fail,

@@ -40,7 +40,8 @@ class Separator:
         griffin_lim_rounds: 0 keeps the mixture's phase; n finds the vocals' own phase in n rounds.
         segment_seconds: length of the pieces that the network sees, by default what it likes best; the
             memory needed grows with it.
-        overlap_seconds: neighbouring pieces share so much, in which a network warms up.
+        overlap_seconds: neighbouring pieces share so much, in which a network warms up; by default what it
+            likes best.
         n_threads: pieces in work at a time, by default as many as there are cores, but 4 at most; the
             stems do not depend on it.
 
@@ -65,7 +66,7 @@ class Separator:
         mask: Literal["ratio", "binary"] = "ratio",
         griffin_lim_rounds: int = 0,
         segment_seconds: float | None = None,
-        overlap_seconds: float = 2.0,
+        overlap_seconds: float | None = None,
         n_threads: int | None = None,
     ) -> None:
         if mask not in ("ratio", "binary"):
@@ -78,6 +79,8 @@ class Separator:
         self.metadata = self._stages[0].metadata
         if segment_seconds is None:
             segment_seconds = self.metadata.segment_seconds
+        if overlap_seconds is None:
+            overlap_seconds = self.metadata.overlap_seconds
         if not 0 < 2 * overlap_seconds <= segment_seconds < math.inf:
             raise ConfigError(
                 f"segment_seconds={segment_seconds}, overlap_seconds={overlap_seconds}: the overlap must be "
@@ -158,7 +161,7 @@ class Separator:
             >>> import duetto, numpy as np
             >>> audio, sample_rate = duetto.load_audio("song.flac")
             >>> blocks = np.array_split(audio[:, :sample_rate], 50, axis=-1)  # 20 ms each, as they come in
-            >>> separator = duetto.Separator()
+            >>> separator = duetto.Separator("drnn")  # a model that streams frame by frame
             >>> round(separator.latency_seconds(sample_rate), 3)
             0.096
             >>> stems = list(separator.stream(blocks, sample_rate))
@@ -204,7 +207,7 @@ class Separator:
             >>> import duetto
             >>> done = duetto.Separator().separate_file("song.flac", "stems")
             >>> [path.as_posix() for path in done.paths.values()]
-            ['stems/drnn/song/vocals.flac', 'stems/drnn/song/accompaniment.flac']
+            ['stems/duetto/song/vocals.flac', 'stems/duetto/song/accompaniment.flac']
         """
         with AudioReader(song) as reader:
             info = reader.info

@@ -41,6 +41,8 @@ class MethodMetadata:
     look_ahead: ClassVar = 0
     streams: ClassVar = False
     look_back: ClassVar = 0
+    frame_grid: ClassVar = 1
+    overlap_seconds: ClassVar = 2.0
 
     def to_json(self) -> str:
         """All of it as text."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from duetto.cli.terminal import MODEL_OPTION, complain
+from duetto.cli.terminal import LIVE_MODEL_OPTION, complain
 from duetto.errors import AudioError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ READER_GONE = 141  # as if ended by SIGPIPE
     help="How much is read at a time; it adds to the latency and changes nothing else.",
 )
 @click.option("--latency", is_flag=True, help="Print how far the output lags behind the input, and exit.")
-@MODEL_OPTION
+@LIVE_MODEL_OPTION
 def stream(latency: bool, **options: Any) -> None:
     """Separate raw samples from standard input while they arrive.
 
@@ -60,7 +60,8 @@ def stream(latency: bool, **options: Any) -> None:
 
         arecord -t raw -f S16_LE -r 44100 -c 2 | duetto stream --rate 44100 --channels 2 | aplay -f cd
 
-    The output has as many samples as the input. It ends with the input, or when its reader has gone.
+    The output has as many samples as the input. It ends with the input, or when its reader has gone. The
+    model `duetto` works here too, but looks at 12 seconds at a time and is that late.
     """
     from duetto.separator import Separator
 

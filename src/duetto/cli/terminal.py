@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
 
 PATH = click.Path(path_type=Path)
-MODEL_OPTION = click.option(
-    "-n",
-    "--model",
-    default="drnn",
-    show_default=True,
-    metavar="MODEL",
-    help="Which network or method: a name that `duetto models` lists, or the path of an .onnx bundle.",
+MODEL_OPTION, LIVE_MODEL_OPTION = (
+    click.option(
+        "-n",
+        "--model",
+        default=default,
+        show_default=True,
+        metavar="MODEL",
+        help="Which network or method: a name that `duetto models` lists, or the path of an .onnx bundle.",
+    )
+    for default in ("duetto", "drnn")  # the second keeps up with a song frame by frame
 )
 
 

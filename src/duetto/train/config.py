@@ -48,6 +48,7 @@ class DRNNConfig(_Table):
 
     input: ClassVar[Input] = "magnitude"
     n_channels: ClassVar[int] = 1
+    frame_grid: ClassVar[int] = 1
     causal: ClassVar[bool] = True
 
     kind: Literal["drnn"] = "drnn"
@@ -79,6 +80,7 @@ class VPNNConfig(_Table):
 
     input: ClassVar[Input] = "magnitude"
     n_channels: ClassVar[int] = 1
+    frame_grid: ClassVar[int] = 1
     causal: ClassVar[bool] = True
 
     kind: Literal["vpnn"] = "vpnn"
@@ -118,6 +120,11 @@ class UNetConfig(_Table):
     frequency_bottleneck: Positive = 8
     """What the layers across frequencies divide their number by, though not below `least_frequencies`."""
     least_frequencies: Positive = 8
+
+    @property
+    def frame_grid(self) -> int:
+        """Frames that the lowest level sees as one."""
+        return int(2**self.n_levels)
 
 
 CODED_RATES = (8000, 12000, 16000, 24000, 48000)
@@ -166,6 +173,8 @@ class SceneConfig(_Table):
     """Of the music; a fifth as often of the voice."""
     master: Share = 0.4
     """Compression and limiting of the mixture as a whole."""
+    mono: Share = 0.3
+    """Of the scenes: both channels alike, as many recordings are."""
     coding: Share = 0.05
     """Lossy coding of the mixture, whose error counts as accompaniment."""
 
@@ -274,6 +283,10 @@ class Config(_Table):
 
     name: str = "drnn"
     summary: str = "a network trained with Duetto"
+    use: str = "not said"
+    """What the model is for, for its card."""
+    failures: str = "not known"
+    """What it is known to do badly, for its card."""
     data: DataConfig = DataConfig()
     stft: STFTConfig = STFTConfig()
     network: NetworkConfig = DRNNConfig()

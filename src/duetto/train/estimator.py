@@ -50,6 +50,7 @@ class NetworkEstimator:
             window=config.stft.window,
             input=config.network.input,
             n_channels=config.network.n_channels,
+            frame_grid=config.network.frame_grid,
             sources=["vocals", "accompaniment"],
             causal=config.network.causal,
             look_ahead=config.network.look_ahead,

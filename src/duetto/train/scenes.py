@@ -72,6 +72,8 @@ class SceneMaker:
     def master(self, sources: Waveform, rng: Rng) -> Waveform:
         """Sources (2, 2, n_samples) after what was done to their sum, to which they still add up."""
         config, rate = self.config, self.sample_rate
+        if effects.happens(config.mono, rng):
+            sources = np.broadcast_to(sources.mean(1, keepdims=True), sources.shape)
         if effects.happens(config.master, rng):
             sources = sources * effects.compressor_gain(sources.sum(0), rate, rng)
             sources = sources * effects.limiter_gain(sources.sum(0), rng)
