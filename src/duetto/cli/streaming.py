@@ -61,7 +61,7 @@ def stream(latency: bool, **options: Any) -> None:
         arecord -t raw -f S16_LE -r 44100 -c 2 | duetto stream --rate 44100 --channels 2 | aplay -f cd
 
     The output has as many samples as the input. It ends with the input, or when its reader has gone. The
-    model `duetto` works here too, but looks at 12 seconds at a time and is that late.
+    model `duetto` works here too, but looks at 8 seconds at a time and is that late.
     """
     from duetto.separator import Separator
 

@@ -1,7 +1,7 @@
 """A 3 x 3 convolution that learns faster on a CPU.
 
-oneDNN's gradient of the weights runs at a third of the speed of its other two products on AVX2; as nine
-matrix products over shifted views it is about twice as fast (`python benchmarks/convolution.py`).
+oneDNN's gradient of the weights is the slowest of its three products on AVX2; as nine matrix products over
+shifted views it is mostly faster (`python benchmarks/convolution.py`).
 """
 
 from typing import Any
