@@ -321,7 +321,9 @@ def test_a_model_that_does_not_stream_gives_what_separate_gives():
     song = np.concatenate([audio, 0.5 * audio], axis=-1)
     separator = Separator("duetto")
     whole = separator.separate(song, rate)["vocals"]
-    np.testing.assert_array_equal(streamed(separator, iter(np.array_split(song, 41, axis=-1)), rate)["vocals"], whole)
+    np.testing.assert_array_equal(
+        streamed(separator, iter(np.array_split(song, 41, axis=-1)), rate)["vocals"], whole
+    )
 
 
 def test_metadata_that_promise_a_stream_are_checked(tmp_path):
