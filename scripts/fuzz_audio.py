@@ -45,10 +45,10 @@ class Estimator:
 
     metadata = Bundle(list_bundles()[DEFAULT_MODEL]).metadata
 
-    def masks(self, magnitude: np.ndarray) -> np.ndarray:
+    def masks(self, spectrogram: np.ndarray) -> np.ndarray:
         """Louder bins are vocals."""
-        vocals = magnitude / (magnitude + 1)
-        return np.stack([vocals, 1 - vocals], axis=1)
+        magnitude = np.abs(spectrogram)
+        return (magnitude / (magnitude + 1)).astype(np.complex64)
 
 
 def originals(folder: Path) -> dict[str, bytes]:

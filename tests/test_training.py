@@ -277,19 +277,19 @@ def test_what_came_of_a_start_is_resumed_without_its_file(
 
 
 def test_the_weights_of_a_mono_run_start_a_stereo_network(unet_run: Path) -> None:
-    """Its masks of the middle are those of the mono network, whatever is in the side, and 0.5 there."""
+    """Its masks of the middle are those of the mono network, whatever is in the side, and 0 there."""
     n_bins = 129
     mono = build_network(unet_config().network, n_bins).eval()
     stereo = build_network(unet_config(n_channels=2).network, n_bins).eval()
     load_weights(unet_run / "best.safetensors", mono)
     load_start(unet_run / "best.safetensors", stereo)
-    middle = torch.randn(2, 1, n_bins, 11, 2)
+    middle = torch.randn(2, 2, 11, n_bins)  # real and imaginary planes
     for side in (torch.zeros_like(middle), torch.randn_like(middle)):
         with torch.inference_mode():
             expected, found = mono.masks(middle), stereo.masks(torch.cat([middle, side], 1))
-        assert torch.allclose(found[:, :1], expected, atol=1e-5)
-        assert torch.equal(found[:, 1], torch.tensor([0.5, 0.0]).expand(found[:, 1].shape))
-    assert (expected[..., 0] - 0.5).abs().max() > 0.05
+        assert torch.allclose(found[:, :2], expected, atol=1e-5)
+        assert not found[:, 2:].any()
+    assert (expected[:, 0] - 0.5).abs().max() > 0.05
 
 
 def test_a_stereo_network_learns_of_the_side_from_a_mono_start(
