@@ -28,6 +28,8 @@ MUSIC = {
 SINGER = "titon"
 SECONDS = 12
 ALONE_SECONDS = 30
+SCENE = SceneConfig(second_voice=0, pause=0, formants=0, vibrato=0, rhythm=0)
+"""The voice and the music are those of the recordings."""
 
 
 def main() -> None:
@@ -94,7 +96,7 @@ def mix(voice: Path, music: Path, seed: int | None) -> TrackAudio:
     start = (accompaniment.shape[-1] - n_samples) // 2
     vocals, accompaniment = vocals[:1, :n_samples], accompaniment[:1, start : start + n_samples]
     if seed is not None:
-        rng, maker = np.random.default_rng(seed), SceneMaker(SceneConfig(second_voice=0, pause=0), rate)
+        rng, maker = np.random.default_rng(seed), SceneMaker(SCENE, rate)
         vocals, accompaniment = maker.voice(vocals, None, rng), maker.music(accompaniment, None, rng)
     vocals = vocals * np.float32(np.sqrt(np.sum(accompaniment**2) / np.sum(vocals**2)))
     return TrackAudio({"vocals": vocals, "accompaniment": accompaniment}, rate)

@@ -56,12 +56,16 @@ def training(metadata: BundleMetadata) -> str:
     optimiser = {"adamw": "AdamW", "lbfgs": "L-BFGS", "muon": "Muon and AdamW"}[
         metadata.recipe["optimiser"]["kind"]
     ]
-    text = f"`duetto train {metadata.recipe['name']} --data FOLDER`, {optimiser}"
+    start = metadata.recipe.get("run", {}).get("start", "")
+    option = f" --set run.start={start}" if start else ""
+    text = f"`duetto train {metadata.recipe['name']} --data FOLDER{option}`, {optimiser}"
     if training:
         text += (
             f", {training['step']} steps in {training['seconds'] / 60:.0f} minutes; the weights of step "
             f"{training['best_step']}, the best on the dev tracks"
         )
+    if start:
+        text += "; [where the start came from](experiments.md#the-second-long-runs)"
     return text
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.signal import hilbert
 
 from duetto.train import effects
 
@@ -25,6 +26,8 @@ EFFECTS: dict[str, Callable[[Waveform, Rng], Waveform]] = {
     "limit": lambda waveform, rng: waveform * effects.limiter_gain(waveform, rng),
     "coding": lambda waveform, rng: waveform + effects.coding_error(waveform, RATE, rng),
     "place": lambda waveform, rng: effects.place(waveform[:1], rng, 0.5),
+    "move_formants": lambda waveform, rng: effects.move_formants(waveform, RATE, rng),
+    "vibrate": lambda waveform, rng: effects.vibrate(waveform, RATE, rng),
 }
 WIDENING = {"widen", "reverberate", "double", "place"}
 """What makes stereo of mono."""
@@ -244,3 +247,53 @@ def test_coding_adds_a_small_error(seed: int, n_channels: int, scale: float) -> 
     inner = slice(RATE // 10, -RATE // 10)
     noise_ratio = effects.rms(mixture[:, inner]) / effects.rms(error[:, inner])
     assert 3 < in_db(noise_ratio) < 80
+
+
+# --- other throats, and vibrato
+
+
+def sung(pitch: float, formant: float, seconds: float = 1.0) -> Waveform:
+    """Harmonics under one resonance."""
+    times = np.arange(int(seconds * RATE)) / RATE
+    harmonics = pitch * np.arange(1, int(RATE / 2 / pitch))
+    weights = np.exp(-(((harmonics - formant) / 400) ** 2)) + 0.01
+    return (np.cos(2 * np.pi * times[:, None] * harmonics) @ weights).astype(np.float32)[None]
+
+
+def spectrum(waveform: Waveform) -> NDArray[np.float64]:
+    return np.abs(np.fft.rfft(waveform[0] * np.hanning(waveform.shape[-1])))
+
+
+def test_formants_move_and_the_harmonics_stay() -> None:
+    voice = sung(pitch=200, formant=2000)
+    ratios = []
+    for seed in SEEDS:
+        moved = effects.move_formants(voice, RATE, np.random.default_rng(seed))
+        found, hertz = spectrum(moved), np.arange(RATE // 2 + 1)
+        near = hertz % 200
+        on = (near < 6) | (near > 194)
+        assert np.square(found[~on]).sum() < 0.01 * np.square(found).sum()
+        ratios.append(np.sum(hertz * found**2) / np.sum(hertz * spectrum(voice) ** 2))
+        ratios[-1] *= np.sum(spectrum(voice) ** 2) / np.sum(found**2)  # of the centres of gravity
+    assert min(ratios) < 0.92
+    assert max(ratios) > 1.08
+    assert min(ratios) > 0.75
+    assert max(ratios) < 1.25
+
+
+def test_formants_that_move_by_nothing_change_nothing() -> None:
+    voice = sung(pitch=200, formant=2000)
+    kept = effects.move_formants(voice, RATE, np.random.default_rng(0), most=0)
+    assert np.abs(kept - voice).max() < 1e-4 * np.abs(voice).max()
+
+
+def test_vibrato_swings_the_pitch_by_80_cents_at_most() -> None:
+    swings = []
+    for seed in SEEDS:
+        swung = effects.vibrate(tone(3), RATE, np.random.default_rng(seed))[0]
+        turns = np.unwrap(np.angle(hilbert(swung)))[2000:-2000]
+        cents = 1200 * np.log2(np.diff(turns) * RATE / (2 * np.pi) / 440)
+        swings.append(np.percentile(np.abs(cents), 99))
+        assert abs(np.mean(cents)) < 3
+    assert max(swings) < 100  # the swing grows and falls as well, which adds to it
+    assert max(swings) > 25

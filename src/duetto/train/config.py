@@ -160,6 +160,9 @@ class LossConfig(_Table):
 class SceneConfig(_Table):
     """What studios and rooms do to the sources; each number is the share of those to which it happens."""
 
+    formants: Share = 0.4
+    """Another throat for the voice."""
+    vibrato: Share = 0.15
     second_voice: Share = 0.15
     double: Share = 0.15
     echo: Share = 0.1
@@ -171,6 +174,8 @@ class SceneConfig(_Table):
     """A passage without voice; half as often one without music."""
     widen: Share = 0.6
     """Of the music; a fifth as often of the voice."""
+    rhythm: Share = 0.3
+    """Drums, bass and guitar of `duetto.train.rhythm` with the music."""
     master: Share = 0.4
     """Compression and limiting of the mixture as a whole."""
     mono: Share = 0.3

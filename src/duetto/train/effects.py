@@ -9,7 +9,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
-from scipy.signal import fftconvolve
+from scipy.ndimage import map_coordinates
+from scipy.signal import ShortTimeFFT, fftconvolve
+from scipy.signal.windows import hann
 
 Waveform = NDArray[np.float32]
 Rng = np.random.Generator
@@ -37,6 +39,42 @@ def equalise(waveform: Waveform, sample_rate: int, rng: Rng, most_db: float = 8.
     frequencies = np.maximum(rfftfreq(n_fft, 1 / sample_rate), 1)
     curve = 10 ** (np.interp(np.log(frequencies), np.log(places), gains_db) / 20)
     return irfft(rfft(waveform, n_fft) * curve.astype(np.float32), n_fft)[..., :n_samples]
+
+
+def move_formants(waveform: Waveform, sample_rate: int, rng: Rng, most: float = 0.18) -> Waveform:
+    """Sing as another throat would: the spectral envelope is stretched by up to `most`, the pitch is kept."""
+    n_fft = 2 ** round(np.log2(0.032 * sample_rate))
+    stft = ShortTimeFFT(hann(n_fft, sym=False), n_fft // 2, sample_rate)
+    n_quefrencies = int(0.0018 * sample_rate)  # what is slower along frequency than the harmonics of 550 Hz
+    bins = np.arange(n_fft // 2 + 1)
+    places = np.minimum(bins / (1 + rng.uniform(-most, most)), n_fft // 2)
+    moved = np.empty_like(waveform)
+    for channel, samples in enumerate(waveform):
+        spectrum = stft.stft(np.pad(samples, (0, n_fft)))  # it refuses what is shorter than its window
+        power = np.abs(spectrum).astype(np.float32) + 1e-5 * np.abs(spectrum).max() + 1e-9
+        cepstrum = irfft(np.log(power), axis=0)
+        cepstrum[n_quefrencies:-n_quefrencies] = 0
+        envelope = rfft(cepstrum, axis=0).real
+        below = places.astype(int)
+        share = (places - below)[:, None]
+        stretched = envelope[below] * (1 - share) + envelope[np.minimum(below + 1, n_fft // 2)] * share
+        gain = np.exp(np.clip(stretched - envelope, -3, 3))
+        moved[channel] = stft.istft(spectrum * gain)[: samples.size]
+    return moved
+
+
+def vibrate(waveform: Waveform, sample_rate: int, rng: Rng) -> Waveform:
+    """Let the pitch swing by 10 to 80 cents, 4 to 8 times a second, more or less from moment to moment."""
+    n_samples = waveform.shape[-1]
+    seconds = np.arange(n_samples) / sample_rate
+    speed = rng.uniform(4, 8)
+    depth = (2 ** (rng.uniform(10, 80) / 1200) - 1) / (2 * np.pi * speed)
+    knots = np.arange(0, seconds[-1] + 0.5, 0.5)
+    depths = np.interp(seconds, knots, depth * rng.uniform(0, 1, knots.size))
+    places = (seconds + depths * np.sin(2 * np.pi * speed * seconds + rng.uniform(0, 6))) * sample_rate
+    return np.stack(
+        [map_coordinates(samples, places[None], order=3, mode="nearest") for samples in waveform]
+    ).astype(np.float32, copy=False)
 
 
 def place(mono: Waveform, rng: Rng, most: float) -> Waveform:

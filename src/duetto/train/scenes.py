@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from duetto.train import effects
 from duetto.train.config import SceneConfig
+from duetto.train.rhythm import rhythm
 
 Waveform = NDArray[np.float32]
 Rng = np.random.Generator
@@ -29,6 +30,10 @@ class SceneMaker:
 
     def _voice(self, voice: Waveform, rng: Rng, most: float) -> Waveform:
         config, rate = self.config, self.sample_rate
+        if effects.happens(config.formants, rng):
+            voice = effects.move_formants(voice, rate, rng)
+        if effects.happens(config.vibrato, rng):
+            voice = effects.vibrate(voice, rate, rng)
         if effects.happens(config.distort / 2, rng):
             voice = effects.distort(voice, rng)
         if effects.happens(config.compress, rng):
@@ -52,6 +57,10 @@ class SceneMaker:
         if other is not None:
             level = effects.decibels(rng.uniform(-10, 0)) * effects.rms(music) / max(effects.rms(other), 1e-9)
             music = music + self._music(other, rng) * np.float32(level)
+        if effects.happens(self.config.rhythm, rng):
+            level = effects.decibels(rng.uniform(-12, 3)) * effects.rms(music) / 0.1
+            beat = rhythm(mono.shape[-1], self.sample_rate, rng)
+            music = music + self._music(beat, rng) * np.float32(level)
         if effects.happens(self.config.pause / 2, rng):
             music = effects.pause(music, self.sample_rate, rng)
         return music
