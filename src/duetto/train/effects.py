@@ -51,8 +51,8 @@ def move_formants(waveform: Waveform, sample_rate: int, rng: Rng, most: float = 
     moved = np.empty_like(waveform)
     for channel, samples in enumerate(waveform):
         spectrum = stft.stft(np.pad(samples, (0, n_fft)))  # it refuses what is shorter than its window
-        power = np.abs(spectrum).astype(np.float32) + 1e-5 * np.abs(spectrum).max() + 1e-9
-        cepstrum = irfft(np.log(power), axis=0)
+        magnitude = np.abs(spectrum).astype(np.float32)
+        cepstrum = irfft(np.log(magnitude + 1e-5 * magnitude.max() + 1e-9), axis=0)
         cepstrum[n_quefrencies:-n_quefrencies] = 0
         envelope = rfft(cepstrum, axis=0).real
         below = places.astype(int)

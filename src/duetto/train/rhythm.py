@@ -92,7 +92,7 @@ def _notes(
 ) -> Waveform:  # fmt: skip
     """Plucked tones of harmonics of these weights, on the beats of a pattern."""
     played = np.zeros(length, np.float32)
-    beats = list(_beats(rng.choice(BASSES), len(roots), rng))
+    beats = _beats(rng.choice(BASSES), len(roots), rng)
     for beat, following in zip(beats, [*beats[1:], len(roots) * N_STEPS], strict=True):
         seconds = np.arange(int((following - beat) * step)) / rate
         envelope = np.exp(-seconds / decay) * np.minimum(1, seconds / 0.004)
@@ -100,8 +100,7 @@ def _notes(
         for interval in intervals:
             pitch = roots[beat // N_STEPS] * 2 ** (interval / 12)
             n_harmonics = min(len(weights), int(rate / 2 / pitch))
-            turns = 2j * np.pi * pitch * seconds
-            wave = np.exp(turns)  # by powers of one rotation: no sine for each harmonic
+            wave = np.exp(2j * np.pi * pitch * seconds)  # its powers are the harmonics
             tone, power = np.zeros(seconds.size), wave.copy()
             for weight in weights[:n_harmonics]:
                 tone += weight * power.imag
