@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from duetto.audio import AudioReader, load_audio
 from duetto.audio.writing import AudioWriter
 from duetto.errors import AudioError, ConfigError
+from duetto.remainder import STEMS
 from duetto.separator import Separator
-from duetto.stem_files import STEMS, FileOptions
+from duetto.stem_files import FileOptions
 from tiny import TinyEstimator
 
 RATE = 16_000

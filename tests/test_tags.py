@@ -19,8 +19,9 @@ from mutagen.wave import WAVE
 
 from duetto.audio import AudioReader, save_audio
 from duetto.audio.tags import read_tags
+from duetto.remainder import STEMS
 from duetto.separator import Separator
-from duetto.stem_files import STEMS, FileOptions
+from duetto.stem_files import FileOptions
 from tiny import TinyEstimator
 
 RATE = 48_000

@@ -304,6 +304,19 @@ def test_a_stereo_network_learns_of_the_side_from_a_mono_start(
     assert found["head.2.weight"][n_mono:].any()
 
 
+def test_a_deeper_network_begins_as_the_one_it_starts_from(unet_run: Path) -> None:
+    n_bins = 129
+    given = build_network(unet_config().network, n_bins).eval()
+    deeper = build_network(unet_config(n_blocks=(1, 3)).network, n_bins).eval()
+    load_weights(unet_run / "best.safetensors", given)
+    load_start(unet_run / "best.safetensors", deeper)
+    assert [len(encoder) for encoder in deeper.encoders] == [2, 4][: len(deeper.encoders)]
+    assert len(deeper.middle) == 4  # three residual blocks, and the one across frequencies
+    planes = torch.randn(2, 2, 11, n_bins)
+    with torch.inference_mode():
+        assert torch.allclose(deeper.masks(planes), given.masks(planes), atol=1e-5)
+
+
 @pytest.mark.parametrize("content", [None, b"no weights"])
 def test_a_start_that_cannot_be_read_is_named(dataset: Path, tmp_path: Path, content: bytes | None) -> None:
     start = tmp_path / "start.safetensors"

@@ -123,7 +123,7 @@ def test_masks_do_not_depend_on_the_other_songs_of_a_batch() -> None:
 @pytest.mark.parametrize(("n_levels", "n_blocks"), [(1, 1), (2, 1), (1, 2)])
 def test_a_mask_depends_on_near_frames_alone(n_levels: int, n_blocks: int) -> None:
     """On one frame in each 3 x 3 convolution of a level, each of which is 2^level frames, and their grid."""
-    network = trained(n_levels=n_levels, n_blocks=n_blocks)
+    network = trained(n_levels=n_levels, n_blocks=(n_blocks,))
     reach = 1 + 2 * n_blocks * (sum(2 * 2**level for level in range(n_levels)) + 2**n_levels)
     reach += sum(2**level for level in range(n_levels))
     seen = spectrogram(140, batch_size=1)

@@ -38,21 +38,33 @@ class Analysis:
     def network_input(self, spectrogram: NDArray[np.complex64]) -> NDArray[Any]:
         """The song's (n_channels, n_bins, n_frames) as what the network sees, in a batch of 1.
 
-        A magnitude (1, its n_bins, n_frames), or a complex spectrogram (1, its n_channels, its n_bins,
-        n_frames).
+        The channels of a stereo song are its middle and side. A magnitude (1, its n_bins, n_frames), or a
+        complex spectrogram (1, its n_channels, its n_bins, n_frames).
         """
         n_bins = self.metadata.stft.n_bins
-        lower = spectrogram[:, :n_bins] * self._scale
+        lower = spectrogram[:, :n_bins]
         seen: NDArray[Any]
         if self.metadata.input == "magnitude":
-            seen = _loudness(lower)
+            seen = _loudness(lower) * self._scale
         else:
-            seen = np.stack(_middle_and_side(lower)[: self.metadata.n_channels])
-        n_above = n_bins - seen.shape[-2]
-        return np.pad(seen, [(0, 0)] * (seen.ndim - 2) + [(0, n_above), (0, 0)])[None]
+            parts = lower if len(lower) == 2 else lower.mean(axis=0, keepdims=True)
+            seen = parts[: self.metadata.n_channels] * self._scale
+        missing = self._missing(seen)
+        return (np.pad(seen, missing) if np.any(missing) else seen)[None]
+
+    def _missing(self, seen: NDArray[Any]) -> list[tuple[int, int]]:
+        """What the network expects around the song's (..., n_bins, n_frames): bins above and a side."""
+        n_above = self.metadata.stft.n_bins - seen.shape[-2]
+        missing = [(0, 0)] * (seen.ndim - 2) + [(0, n_above), (0, 0)]
+        if seen.ndim == 3:
+            missing[0] = (0, self.metadata.n_channels - len(seen))
+        return missing
 
     def vocals(self, spectrogram: NDArray[np.complex64], masks: NDArray[Any]) -> NDArray[np.complex64]:
-        """The vocals in the song's (n_channels, n_bins, n_frames), by the masks that the network gave."""
+        """The vocals in the song's (n_channels, n_bins, n_frames), by the masks that the network gave.
+
+        The channels of a stereo song are its middle and side.
+        """
         if self.metadata.input == "magnitude":
             by_source = dict(zip(self.metadata.sources, masks[0], strict=True))
             if self.mask == "binary":
@@ -62,30 +74,25 @@ class Analysis:
             masks = (masks.real >= 0.5).astype(np.float32)  # where the vocals are louder than the rest
         if masks.shape[1] == 1 or len(spectrogram) != 2:
             return _masked(spectrogram, masks[0, 0])
-        middle, side = map(_masked, _middle_and_side(spectrogram), masks[0])
         vocals = np.empty_like(spectrogram)
-        np.add(middle, side, out=vocals[0])
-        np.subtract(middle, side, out=vocals[1])
+        for channel, mask, out in zip(spectrogram, masks[0], vocals, strict=True):
+            out[:] = _masked(channel, mask)
         return vocals
 
 
-def _middle_and_side(spectrogram: NDArray[np.complex64]) -> list[NDArray[np.complex64]]:
-    """The mean of all channels, and half of left minus right; 0 unless there are two."""
-    middle = spectrogram.mean(axis=0)
-    if len(spectrogram) != 2:
-        return [middle, np.zeros_like(middle)]
-    return [middle, (spectrogram[0] - spectrogram[1]) / np.float32(2)]
-
-
 def _loudness(spectrogram: NDArray[np.complex64]) -> NDArray[np.float32]:
-    """Magnitude (n_bins, n_frames) of all channels together.
+    """Magnitude (n_bins, n_frames) of all channels together, of a stereo song its middle and side.
 
     Mostly their mean, in which a voice in the middle stands out. A tenth of their mean power is added, so
     that channels of opposite sign do not cancel. Measured in benchmarks/stereo.py.
     """
-    mean = spectrogram.mean(axis=0)
-    power = (spectrogram.real**2 + spectrogram.imag**2).mean(axis=0)
-    magnitude: NDArray[np.float32] = np.sqrt(0.9 * (mean.real**2 + mean.imag**2) + 0.1 * power)
+    power = spectrogram.real**2 + spectrogram.imag**2
+    if len(spectrogram) == 2:
+        middle, mean_power = power[0], power.sum(axis=0)
+    else:
+        mean = spectrogram.mean(axis=0)
+        middle, mean_power = mean.real**2 + mean.imag**2, power.mean(axis=0)
+    magnitude: NDArray[np.float32] = np.sqrt(0.9 * middle + 0.1 * mean_power)
     return magnitude
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from duetto._analysis import Analysis
+from duetto._middle_side import left_and_right, middle_and_side
 from duetto._segments import Waveform, cut
 from duetto.stft import STFT, divide
 
@@ -50,7 +51,7 @@ def live_vocals(
             if n_samples == 0:
                 yield np.zeros((len(block), stft.n_fft // 2), np.float32)
             n_samples += block.shape[-1]
-            yield block
+            yield middle_and_side(block)
         if n_samples:
             n_after = stft.n_fft // 2 + -n_samples % stft.hop_length
             yield np.zeros((len(block), n_after), np.float32)
@@ -61,7 +62,7 @@ def live_vocals(
         inside = piece[:, max(0, -start) : max(0, n_samples - start)]
         start += piece.shape[-1]
         if inside.shape[-1]:
-            yield inside
+            yield left_and_right(inside)
 
 
 def _masked(network: StepEstimator, analysis: Analysis, spectra: Iterable[Spectrum]) -> Iterator[Spectrum]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from duetto._analysis import Analysis
 from duetto._live import latency
+from duetto._middle_side import left_and_right, middle_and_side
 from duetto._segments import Waveform, cross_fade, cut, map_ahead
 from duetto.estimators import MaskEstimator
 from duetto.masks import griffin_lim
@@ -81,9 +82,10 @@ class Segmented:
 
     def _separate(self, segment: Waveform) -> Waveform:
         """Segment of the mixture (n_channels, n_samples) to the same of the vocals."""
+        segment = middle_and_side(segment)
         for estimator, analysis in zip(self.stages, self.analyses, strict=True):
             segment = self._masked(estimator, analysis, segment)
-        return segment
+        return left_and_right(segment)
 
     def _masked(self, estimator: MaskEstimator, analysis: Analysis, segment: Waveform) -> Waveform:
         """The vocals of a segment (n_channels, n_samples) by one estimator's mask."""

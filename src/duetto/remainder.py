@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from duetto.audio import quantise, to_float
 
+STEMS = ("vocals", "accompaniment")
+
 
 def split_block(
     mixture: NDArray[Any],
@@ -15,7 +17,7 @@ def split_block(
     bits: int | None,
     bits_out: int | None,
     double: bool = False,
-    stems: tuple[str, ...] = ("vocals", "accompaniment"),
+    stems: tuple[str, ...] = STEMS,
 ) -> tuple[dict[str, NDArray[Any]], int]:
     """Divide a block of the mixture between the stems.
 
@@ -47,17 +49,22 @@ def split_block(
         np.float32 if bits_out <= 24 else np.float64
     )  # exact up to 2 ** 24 and 2 ** 53
     top: Any = real(2 ** (bits_out - 1))
-    whole = mixture.astype(real)
-    wanted = np.rint(vocals * top)
-    # both stems stay in range: vocals in [-top, top - 1] and whole - vocals in [-top, top - 1]
-    fitting = np.clip(wanted, np.maximum(-top, whole - (top - 1)), np.minimum(top - 1, whole + top))
-    n_clipped += int(np.count_nonzero(fitting != wanted))
-    divided = {}
-    if "vocals" in stems:
-        divided["vocals"] = fitting.astype(np.int32)
-    if "accompaniment" in stems:
-        divided["accompaniment"] = (whole - fitting).astype(np.int32)
-    return divided, n_clipped
+    fitting = vocals * top
+    np.rint(fitting, out=fitting)
+    rest = mixture.astype(real)
+    rest -= fitting
+    if not (_within(fitting, top) and _within(rest, top)):
+        # both stems stay in range: vocals in [-top, top - 1] and whole - vocals in [-top, top - 1]
+        wanted, whole = fitting, mixture.astype(real)
+        fitting = np.clip(wanted, np.maximum(-top, whole - (top - 1)), np.minimum(top - 1, whole + top))
+        rest = whole - fitting
+        n_clipped += int(np.count_nonzero(fitting != wanted))
+    divided = {"vocals": fitting, "accompaniment": rest}
+    return {stem: divided[stem].astype(np.int32) for stem in STEMS if stem in stems}, n_clipped
+
+
+def _within(block: NDArray[Any], top: Any) -> bool:
+    return not block.size or bool(block.min() >= -top and block.max() < top)
 
 
 def _split_floats(

@@ -16,9 +16,8 @@ from duetto.audio.encoding import encoder_settings
 from duetto.audio.formats import depth
 from duetto.audio.tags import read_tags
 from duetto.errors import AudioError, ConfigError
-from duetto.remainder import mix_block, null_residual, split_block
+from duetto.remainder import STEMS, mix_block, null_residual, split_block
 
-STEMS = ("vocals", "accompaniment")
 TEMPLATE = "{model}/{parent}/{track}/{stem}.{ext}"
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from duetto.errors import ConfigError
 
+_FLAC_LEVEL = 4 / 8  # libFLAC's own 5 takes a quarter longer for files 1 % smaller
 _OPUS_KBPS = 6, 256  # per channel, at libsndfile's compression levels 1 and 0
 
 
@@ -47,7 +48,7 @@ def encoder_settings(
         return {"compression_level": _below_1(level)} | (
             {"bitrate_mode": "VARIABLE"} if container == "MP3" else {}
         )
-    return {}
+    return {"compression_level": _FLAC_LEVEL} if container == "FLAC" else {}
 
 
 def _bitrates(container: str, sample_rate: int, n_channels: int) -> tuple[int, int]:

@@ -156,7 +156,7 @@ class AudioWriter:
         if block.size and (block.min() < -limit or block.max() >= limit):
             extremes = f"{block.min()} to {block.max()}"
             raise AudioError(f"the block for {self.path} exceeds {bits} bits: {extremes}; quantise it")
-        return block.T.astype(np.int32) << (32 - bits)
+        return np.left_shift(block.T, 32 - bits, order="C", dtype=np.int32)
 
     def _commit(self) -> None:
         with self._explained():

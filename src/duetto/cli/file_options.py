@@ -99,7 +99,8 @@ def to_file_options(options: dict[str, Any]) -> "FileOptions":
     Raises:
         ConfigError: options that exclude each other, or a value out of range.
     """
-    from duetto.stem_files import STEMS, FileOptions
+    from duetto.remainder import STEMS
+    from duetto.stem_files import FileOptions
 
     names = (
         "template", "container", "subtype", "mix", "start_seconds", "end_seconds", "bitrate_kbps", "quality",

@@ -115,8 +115,9 @@ class UNetConfig(_Table):
     growth: Annotated[int, Field(ge=0)] = 32
     """Channels more on every level below, each of which has half the frames and half the frequencies."""
     n_levels: Positive = 4
-    n_blocks: Positive = 1
-    """Residual blocks of two convolutions on either side of every level."""
+    n_blocks: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1,)
+    """Residual blocks of two convolutions on either side of each level, from the top down; the last number
+    holds for all levels below as well."""
     frequency_bottleneck: Positive = 8
     """What the layers across frequencies divide their number by, though not below `least_frequencies`."""
     least_frequencies: Positive = 8

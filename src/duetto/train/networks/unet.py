@@ -36,11 +36,11 @@ class UNet(nn.Module):
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         self.encoders, self.decoders = nn.ModuleList(), nn.ModuleList()
         for level, (narrow, wide) in enumerate(pairwise(widths)):
-            self.encoders.append(_stage(narrow, n_positions >> level, config))
+            self.encoders.append(_stage(config, level, narrow, n_positions))
             self.down.append(_normalised(nn.Conv2d(narrow, wide, 2, 2, bias=False), wide))
             self.up.append(_normalised(nn.ConvTranspose2d(wide, narrow, 2, 2, bias=False), narrow))
-            self.decoders.append(_stage(narrow, n_positions >> level, config))
-        self.middle = _stage(widths[-1], n_positions >> config.n_levels, config)
+            self.decoders.append(_stage(config, level, narrow, n_positions))
+        self.middle = _stage(config, config.n_levels, widths[-1], n_positions)
         last = nn.Conv2d(config.width, n_inputs, 1)
         nn.init.zeros_(last.weight)
         halves = torch.tensor([0.5, 0.0]).repeat(config.n_channels).repeat_interleave(config.n_sub_bands)
@@ -124,9 +124,11 @@ class _Frequencies(nn.Module):
         return maps + self.second(F.relu(self.norm(self.first(maps))))
 
 
-def _stage(width: int, n_positions: int, config: UNetConfig) -> nn.Sequential:
+def _stage(config: UNetConfig, level: int, width: int, n_positions: int) -> nn.Sequential:
+    n_positions >>= level
     n_hidden = max(n_positions // config.frequency_bottleneck, config.least_frequencies)
-    blocks: list[nn.Module] = [_Residual(width) for _ in range(config.n_blocks)]
+    n_blocks = config.n_blocks[min(level, len(config.n_blocks) - 1)]
+    blocks: list[nn.Module] = [_Residual(width) for _ in range(n_blocks)]
     return nn.Sequential(blocks[0], _Frequencies(width, n_positions, n_hidden), *blocks[1:])
 
 
