@@ -54,7 +54,7 @@ def test_a_bundle_answers_and_verifies(tiny):
 
 
 @pytest.mark.parametrize(
-    "key", list(asdict(METADATA).keys() - {"streams", "look_back", "n_channels", "frame_grid"})
+    "key", list(asdict(METADATA).keys() - {"streams", "look_back", "n_channels", "frame_grid", "n_passes"})
 )
 def test_a_missing_key_is_named(tiny, tmp_path, key):
     values = {name: value for name, value in asdict(METADATA).items() if name != key}
@@ -81,6 +81,7 @@ def test_a_foreign_key_is_named(tiny, tmp_path):
         ("window", "boxcar"), ("window", None), ("input", "waveform"), ("sources", "vocals"),
         ("sources", ["vocals"]), ("sources", ["drums", "bass"]), ("sources", ["vocals", 1]), ("causal", 1),
         ("look_ahead", -1), ("look_back", -1), ("look_back", None), ("streams", "yes"),
+        ("n_passes", 0), ("n_passes", 10), ("n_passes", 1.0),
         ("recipe", []), ("metrics", None), ("probe", ["a"]), ("probe", [None]),
     ],
 )  # fmt: skip
@@ -100,8 +101,8 @@ def test_metadata_that_are_no_json_object(tiny, tmp_path, text):
 
 
 def test_a_newer_format_says_so_whatever_its_keys_are(tiny, tmp_path):
-    path = rewritten(tiny, tmp_path / "bad.onnx", {"format_version": 4, "new": 1})
-    with pytest.raises(ModelError, match=r"format 4 is newer than 3.*upgrade"):
+    path = rewritten(tiny, tmp_path / "bad.onnx", {"format_version": 5, "new": 1})
+    with pytest.raises(ModelError, match=r"format 5 is newer than 4.*upgrade"):
         Bundle(path)
 
 

@@ -208,7 +208,7 @@ def test_metadata_say_what_was_trained(tmp_path: Path) -> None:
     said = dataclasses.asdict(bundle.metadata)
     probe = said.pop("probe")
     assert said == {
-        "format_version": 3,
+        "format_version": 4,
         "name": "small",
         "summary": "a small network",
         "sample_rate": 8000,
@@ -218,6 +218,7 @@ def test_metadata_say_what_was_trained(tmp_path: Path) -> None:
         "input": "magnitude",
         "n_channels": 1,
         "frame_grid": 1,
+        "n_passes": 1,
         "sources": ["vocals", "accompaniment"],
         "causal": True,
         "look_ahead": 2,

@@ -328,6 +328,7 @@ def test_the_gate_refuses(audio, rate, reason):
     "options",
     [
         {"mask": "soft"}, {"griffin_lim_rounds": -1}, {"overlap_seconds": 0}, {"segment_seconds": 1.5},
+        {"n_passes": 0}, {"n_passes": 10}, {"n_passes": 2, "mask": "binary"},
         {"segment_seconds": float("inf")}, {"segment_seconds": float("nan")}, {"segment_seconds": -1},
     ],
 )  # fmt: skip

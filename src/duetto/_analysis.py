@@ -20,16 +20,21 @@ class Analysis:
         metadata: what the network says of itself.
         sample_rate: of the song, in hertz.
         mask: "ratio" or "binary".
+        speed: at which the network hears the song; its pitch changes as well.
     """
 
     metadata: EstimatorMetadata
     sample_rate: int
     mask: Literal["ratio", "binary"]
+    speed: float = 1.0
 
     @cached_property
     def stft(self) -> STFT:
-        """The network's transform, its hertz and milliseconds kept, at the song's rate."""
-        return self.metadata.stft.resampled(self.metadata.sample_rate, self.sample_rate)
+        """The network's transform, its hertz and milliseconds kept, at the song's rate.
+
+        Frames that are longer than that by a factor are the frames of a song faster by it.
+        """
+        return self.metadata.stft.resampled(self.metadata.sample_rate, self.sample_rate * self.speed)
 
     @cached_property
     def _scale(self) -> np.float32:

@@ -11,7 +11,10 @@ from duetto.audio.waveform import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from duetto.errors import ModelError
 from duetto.stft import STFT, Window
 
-FORMAT_VERSION = 3  # 1 knew no bundles that stream, 2 none that see spectrograms
+FORMAT_VERSION = 4
+"""1 knew no bundles that stream, 2 none that see spectrograms, 3 none of several passes."""
+
+MOST_PASSES = 9
 
 Input = Literal["magnitude", "spectrogram"]
 
@@ -71,6 +74,10 @@ class EstimatorMetadata(Protocol):
     def frame_grid(self) -> int:
         """A song that begins so many frames later, or a multiple of them, has the same masks as late."""
 
+    @property
+    def n_passes(self) -> int:
+        """How often it likes to hear a song, each time at another speed; see `Separator`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BundleMetadata:
@@ -92,6 +99,7 @@ class BundleMetadata:
         streams: whether the graph carries a state from piece to piece.
         look_back: frames before a piece that such a graph sees again.
         frame_grid: a song that begins so many frames later has the same masks as late.
+        n_passes: how often it hears a song, each time at another speed.
         n_parameters: weights of the network.
         recipe: the resolved configuration that trained it.
         training_data: what it was trained on.
@@ -123,6 +131,7 @@ class BundleMetadata:
     look_back: int = 0
     n_channels: int = 1
     frame_grid: int = 1
+    n_passes: int = 1
 
     @property
     def stft(self) -> STFT:
@@ -197,6 +206,7 @@ def _check_values(metadata: "BundleMetadata", origin: str) -> None:
         "input": (metadata.input in ("magnitude", "spectrogram"), "'magnitude' or 'spectrogram'"),
         "frame_grid": (1 <= metadata.frame_grid <= 1024, "1 to 1024"),
         "n_channels": (metadata.n_channels in (1, 2), "1 or 2"),
+        "n_passes": (1 <= metadata.n_passes <= MOST_PASSES, f"1 to {MOST_PASSES}"),
         "window": (metadata.window in ("sine", "hann"), "'sine' or 'hann'"),
         "sample_rate": (MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE, "8000 to 192000 Hz"),
         "n_fft": (n_fft % 2 == 0 and 2 * shortest <= n_fft <= rate, f"even, {2 * shortest} to {rate}"),

@@ -21,27 +21,31 @@ class Segmented:
 
     Attributes:
         stages: networks or methods; each takes apart the vocals of the one before it.
-        analyses: of each stage.
+        analyses: of each stage, one for each time that it hears a song; the first at the song's own speed.
         segment_seconds: as for `Separator`, and so are the others.
     """
 
     stages: Sequence[MaskEstimator]
-    analyses: Sequence[Analysis]
+    analyses: Sequence[Sequence[Analysis]]
     segment_seconds: float
     overlap_seconds: float
     griffin_lim_rounds: int
     n_threads: int
 
     @property
+    def _first(self) -> Analysis:
+        return self.analyses[0][0]
+
+    @property
     def overlap(self) -> int:
         """Samples that neighbouring segments share."""
-        return max(1, round(self.overlap_seconds * self.analyses[0].sample_rate))
+        return max(1, round(self.overlap_seconds * self._first.sample_rate))
 
     @property
     def stride(self) -> int:
         """Samples between segments: all their frames lie on one grid, on which the network looks alike."""
-        rate = self.analyses[0].sample_rate
-        step = self.analyses[0].stft.hop_length * self.analyses[0].metadata.frame_grid
+        rate = self._first.sample_rate
+        step = self._first.stft.hop_length * self._first.metadata.frame_grid
         return step * max(1, round((self.segment_seconds - self.overlap_seconds) * rate / step))
 
     @property
@@ -59,8 +63,8 @@ class Segmented:
         """
         length = -(-self.overlap // 8)
         start = (self.overlap - length) // 2
-        if self.analyses[0].metadata.causal:
-            start = max(0, self.overlap - length - latency(self.analyses[0]))
+        if self._first.metadata.causal:
+            start = max(0, self.overlap - length - latency(self._first))
         places = np.arange(self.overlap, dtype=np.float32) + np.float32(0.5)
         return np.clip((places - start) / length, 0, 1)
 
@@ -83,8 +87,9 @@ class Segmented:
     def _separate(self, segment: Waveform) -> Waveform:
         """Segment of the mixture (n_channels, n_samples) to the same of the vocals."""
         segment = middle_and_side(segment)
-        for estimator, analysis in zip(self.stages, self.analyses, strict=True):
-            segment = self._masked(estimator, analysis, segment)
+        for estimator, analyses in zip(self.stages, self.analyses, strict=True):
+            passes = [self._masked(estimator, analysis, segment) for analysis in analyses]
+            segment = passes[0] if len(passes) == 1 else np.mean(passes, axis=0)
         return left_and_right(segment)
 
     def _masked(self, estimator: MaskEstimator, analysis: Analysis, segment: Waveform) -> Waveform:

@@ -103,7 +103,7 @@ class Bundle:
         self.sha256 = hashlib.sha256(content).hexdigest()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # the Separator runs segments side by side, which scales better
-        options.enable_mem_pattern = False  # set aside in one piece, it serves no segment of another length  # the arena keeps the largest batch of every size it has seen
+        options.enable_mem_pattern = False  # set aside in one piece, it serves no segment of another length
         options.log_severity_level = 4  # a failure is raised; the runtime need not print it as well
         try:
             self._session = onnxruntime.InferenceSession(

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from duetto._analysis import Analysis
 from duetto._live import StepEstimator, latency, live_vocals
+from duetto._metadata import MOST_PASSES
 from duetto._segmented import Segmented
 from duetto._segments import Fifo, Waveform
 from duetto.audio import AudioReader, check_waveform, load_audio, to_float
@@ -26,6 +27,7 @@ Progress = Callable[[int, int], None]
 
 _BLOCK_SECONDS = 4
 N_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+SPEED_STEP = 0.05  # chosen on MIR-1K's dev clips: docs/experiments.md
 MOST_THREADS = 4  # each holds a segment, and the memory needed shall not grow with the machine
 
 
@@ -40,6 +42,8 @@ class Separator:
         griffin_lim_rounds: 0 keeps the mixture's phase; n finds the vocals' own phase in n rounds.
         segment_seconds: length of the pieces that the network sees, by default what it likes best; the
             memory needed grows with it.
+        n_passes: how often the network hears a song, each time 5 % slower or faster, 1 to 9; the vocals are
+            the mean. Better by a little, and as many times slower. By default what it likes best, mostly 1.
         overlap_seconds: neighbouring pieces share so much, in which a network warms up; by default what it
             likes best.
         n_threads: pieces in work at a time, by default as many as there are cores, but 4 at most; the
@@ -65,6 +69,7 @@ class Separator:
         *,
         mask: Literal["ratio", "binary"] = "ratio",
         griffin_lim_rounds: int = 0,
+        n_passes: int | None = None,
         segment_seconds: float | None = None,
         overlap_seconds: float | None = None,
         n_threads: int | None = None,
@@ -77,6 +82,12 @@ class Separator:
             find_estimators(model) if isinstance(model, str | os.PathLike) else [model]
         )
         self.metadata = self._stages[0].metadata
+        if n_passes is None:
+            n_passes = self.metadata.n_passes if mask == "ratio" else 1
+        if not 1 <= n_passes <= (MOST_PASSES if mask == "ratio" else 1):
+            raise ConfigError(
+                f"n_passes={n_passes}: choose 1 to {MOST_PASSES}; with binary masks, whose mean is none, 1"
+            )
         if segment_seconds is None:
             segment_seconds = self.metadata.segment_seconds
         if overlap_seconds is None:
@@ -91,6 +102,7 @@ class Separator:
         self.model = model
         self.mask = mask
         self.griffin_lim_rounds = griffin_lim_rounds
+        self.n_passes = n_passes
         self.segment_seconds = segment_seconds
         self.overlap_seconds = overlap_seconds
         self.n_threads = n_threads
@@ -171,7 +183,7 @@ class Separator:
         mixture, sample_rate = Fifo(), check_sample_rate(sample_rate, "the stream")
         checked = map(mixture.put, _checked(blocks))
         if self._is_live:
-            (analysis,) = self._analyses(sample_rate)
+            ((analysis,),) = self._analyses(sample_rate)
             pieces = live_vocals(cast(StepEstimator, self._stages[0]), analysis, checked)
         else:
             pieces = self._segmented(sample_rate).vocals(checked, n_ahead=0)  # the next may be long in coming
@@ -238,18 +250,21 @@ class Separator:
         """
         sample_rate = check_sample_rate(sample_rate, "the stream")
         if self._is_live:
-            return latency(self._analyses(sample_rate)[0]) / sample_rate
+            return latency(self._analyses(sample_rate)[0][0]) / sample_rate
         return self._segmented(sample_rate).length / sample_rate
 
     @property
     def _is_live(self) -> bool:
-        """Whether a stream goes frame by frame; Griffin-Lim has to see what follows."""
-        return self.metadata.streams and not self.griffin_lim_rounds
+        """Whether a stream goes frame by frame; Griffin-Lim and several passes have to see what follows."""
+        return self.metadata.streams and not self.griffin_lim_rounds and self.n_passes == 1
 
-    def _analyses(self, sample_rate: int) -> list[Analysis]:
-        """Of each stage."""
+    def _analyses(self, sample_rate: int) -> list[list[Analysis]]:
+        """Of each stage, one for each pass."""
         return [
-            Analysis(metadata=stage.metadata, sample_rate=sample_rate, mask=self.mask)
+            [
+                Analysis(metadata=stage.metadata, sample_rate=sample_rate, mask=self.mask, speed=speed)
+                for speed in _speeds(self.n_passes)
+            ]
             for stage in self._stages
         ]
 
@@ -262,6 +277,11 @@ class Separator:
             griffin_lim_rounds=self.griffin_lim_rounds,
             n_threads=self.n_threads or min(N_CORES, MOST_THREADS),
         )
+
+
+def _speeds(n_passes: int) -> list[float]:
+    """At which the passes hear a song: 1, then by turns lower and higher in steps of 5 %."""
+    return [1 + SPEED_STEP * ((k + 1) // 2) * (-1) ** k for k in range(n_passes)]
 
 
 def _checked(blocks: Iterable[ArrayLike]) -> Iterator[Waveform]:

@@ -55,7 +55,7 @@ class STFT:
             return 1 + -(-n_samples // self.hop_length)
         return max(0, 1 + (n_samples - self.n_fft) // self.hop_length)
 
-    def resampled(self, sample_rate: int, new_sample_rate: int) -> "STFT":
+    def resampled(self, sample_rate: float, new_sample_rate: float) -> "STFT":
         """The transform that sees the same hertz and milliseconds at another sample rate (hertz).
 
         The nearest even n_fft is taken, not a rounder one: a network's frequency axis stays in place.

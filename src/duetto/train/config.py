@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
-from duetto._metadata import Input
+from duetto._metadata import MOST_PASSES, Input
 from duetto.errors import ConfigError
 from duetto.stft import STFT
 
@@ -293,6 +293,8 @@ class Config(_Table):
     """What the model is for, for its card."""
     failures: str = "not known"
     """What it is known to do badly, for its card."""
+    n_passes: Annotated[int, Field(ge=1, le=MOST_PASSES)] = 1
+    """How often its bundle hears a song, each time at another speed, unless told otherwise."""
     data: DataConfig = DataConfig()
     stft: STFTConfig = STFTConfig()
     network: NetworkConfig = DRNNConfig()

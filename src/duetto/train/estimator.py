@@ -51,6 +51,7 @@ class NetworkEstimator:
             input=config.network.input,
             n_channels=config.network.n_channels,
             frame_grid=config.network.frame_grid,
+            n_passes=config.n_passes,
             sources=["vocals", "accompaniment"],
             causal=config.network.causal,
             look_ahead=config.network.look_ahead,
