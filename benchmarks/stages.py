@@ -111,9 +111,9 @@ def gflop(bundle: MaskEstimator, n_frames: int) -> float:
     """Operations of the network on so many frames; a sum and a product count as two."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    from duetto.train.config import parse_config
     from duetto.train.estimator import NetworkEstimator
     from duetto.train.networks import build_network
+    from duetto.train.recipes import parse_config
 
     config = parse_config(cast(BundleMetadata, bundle.metadata).recipe)
     estimator = NetworkEstimator(config, build_network(config.network, bundle.metadata.stft.n_bins).eval())

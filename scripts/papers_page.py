@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from duetto.reproduce.tables import about, findings, scores, training, verdict
-from duetto.train.config import load_config
+from duetto.train.recipes import load_config
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = DOCS / "papers.md"

@@ -6,15 +6,8 @@ from pathlib import Path
 import pytest
 
 from duetto.errors import ConfigError
-from duetto.train.config import (
-    Config,
-    SceneConfig,
-    VPNNConfig,
-    load_config,
-    parse_config,
-    read_config,
-    recipe_names,
-)
+from duetto.train.config import Config, SceneConfig, VPNNConfig
+from duetto.train.recipes import load_config, parse_config, read_config, recipe_names
 
 
 @pytest.mark.parametrize("name", recipe_names())

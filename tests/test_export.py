@@ -17,11 +17,12 @@ from duetto.bundle import METADATA_KEY, Bundle, probe_input
 from duetto.errors import ConfigError, ModelError
 from duetto.train import export as room
 from duetto.train.checkpoint import load_weights, save_weights
-from duetto.train.config import Config, parse_config
+from duetto.train.config import Config
 from duetto.train.estimator import NetworkEstimator
 from duetto.train.export import Bits, export, export_run
 from duetto.train.networks import Network, build_network
 from duetto.train.networks.drnn import DRNN
+from duetto.train.recipes import parse_config
 
 N_BINS = 65
 

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from duetto.stft import STFT
-from duetto.train.config import Config, LossConfig, parse_config
+from duetto.train.config import Config, LossConfig
 from duetto.train.features import magnitude, stft_forward
 from duetto.train.losses import discriminative_loss, reconstruction_loss
 from duetto.train.objectives import build_objective, middle_and_side
+from duetto.train.recipes import parse_config
 
 N_FFT, HOP = 64, 16
 CENTRED = STFT(n_fft=N_FFT, hop_length=HOP, window="hann")

@@ -15,7 +15,7 @@ from duetto.intervals import interval
 from duetto.reproduce.intervals import TrackTable
 from duetto.reproduce.papers import Row, load_paper, paper_names
 from duetto.reproduce.tables import markdown, verdict
-from duetto.train.config import load_config, recipe_names
+from duetto.train.recipes import load_config, recipe_names
 
 
 @pytest.mark.parametrize("name", paper_names())

@@ -15,7 +15,7 @@ from duetto.datasets import Track, load_tracks
 from duetto.evaluation import Report, evaluate_tracks
 from duetto.reproduce.intervals import read_scores
 from duetto.reproduce.laboratory import reproduce
-from duetto.train.config import load_config
+from duetto.train.recipes import load_config
 from duetto.train.resampling import at_sample_rate
 from test_datasets import IKALA_SONGS, MIR1K_DEV, mir1k_train
 

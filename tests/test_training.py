@@ -25,10 +25,11 @@ from safetensors.torch import load_file
 from duetto.datasets import load_tracks
 from duetto.errors import ConfigError, DuettoError, MetricError, ModelError
 from duetto.train.checkpoint import load_start, load_weights, save_weights
-from duetto.train.config import Config, LossConfig, load_config, parse_config
+from duetto.train.config import Config, LossConfig
 from duetto.train.loop import average_of, build_optimisers, learning_rate, train
 from duetto.train.losses import discriminative_loss
 from duetto.train.networks import build_network
+from duetto.train.recipes import load_config, parse_config
 
 SAMPLE_RATE = 8000
 ADAMW = {"batch_size": 4, "learning_rate": 1e-2, "warm_up_steps": 2}
@@ -331,6 +332,7 @@ def test_a_start_that_cannot_be_read_is_named(dataset: Path, tmp_path: Path, con
         start.write_bytes(content)
     with pytest.raises(ModelError, match=r"start\.safetensors: cannot begin with these weights .*run\.start"):
         train(unet_config(start=str(start)), dataset, tmp_path / "run", accelerator="cpu")
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_weights_of_a_larger_network_are_no_start(tmp_path: Path) -> None:

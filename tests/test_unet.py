@@ -10,10 +10,11 @@ from torch import Tensor
 from duetto.bundle import from_planes, to_planes
 from duetto.errors import ConfigError
 from duetto.stft import STFT
-from duetto.train.config import Config, UNetConfig, parse_config
+from duetto.train.config import Config, UNetConfig
 from duetto.train.features import stft_forward
 from duetto.train.networks import build_network
 from duetto.train.networks.unet import UNet
+from duetto.train.recipes import parse_config
 
 N_BINS = 33
 SMALL = {"n_sub_bands": 4, "width": 5, "growth": 3, "n_levels": 2, "least_frequencies": 2}

@@ -40,8 +40,8 @@ def train(recipe: str, data: Path, out: Path | None, overrides: tuple[str, ...],
 
     RECIPE is the name of one that ships, or a .toml file. Watch the run with: tensorboard --logdir runs
     """
-    from duetto.train.config import load_config
     from duetto.train.loop import train as run
+    from duetto.train.recipes import load_config
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # each process would introduce itself
     config = load_config(recipe, overrides)

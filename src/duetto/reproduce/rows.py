@@ -16,9 +16,10 @@ from duetto.evaluation import evaluate_tracks, find_contender
 from duetto.reproduce.intervals import TrackTable, read_scores
 from duetto.reproduce.papers import Paper, Row
 from duetto.train.checkpoint import BEST, CONFIG, SUMMARY, Progress
-from duetto.train.config import Config, load_config, read_config
+from duetto.train.config import Config
 from duetto.train.export import export_run
 from duetto.train.loop import train
+from duetto.train.recipes import load_config, read_config
 
 SCORES = "scores"
 

@@ -21,9 +21,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from duetto.bundle import METADATA_KEY, Bundle, to_planes
 from duetto.errors import ConfigError, ModelError
 from duetto.train.checkpoint import BEST, CONFIG, SUMMARY, load_weights, write_whole
-from duetto.train.config import Config, read_config
+from duetto.train.config import Config
 from duetto.train.estimator import NetworkEstimator
 from duetto.train.networks import Network, Streaming, build_network
+from duetto.train.recipes import read_config
 
 OPSET = 17
 PARITY = 1e-4  # of the masks, root mean square over the bins of each frame

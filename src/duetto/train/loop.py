@@ -33,7 +33,7 @@ from duetto.train.checkpoint import (
     save_weights,
     write_whole,
 )
-from duetto.train.config import Config, OptimiserConfig, read_config
+from duetto.train.config import Config, OptimiserConfig
 from duetto.train.estimator import NetworkEstimator
 from duetto.train.log import RunLog
 from duetto.train.mixing import Sources
@@ -41,6 +41,7 @@ from duetto.train.muon import Muon
 from duetto.train.networks import Network, build_network
 from duetto.train.objectives import build_objective
 from duetto.train.provenance import commit
+from duetto.train.recipes import read_config
 
 DIVERGED = "if the training diverged, set a lower optimiser.learning_rate or optimiser.clip_norm"
 
@@ -83,13 +84,15 @@ def train(
             configuration; no such device; the loss is not finite.
         DatasetError: the dataset is incomplete.
         MetricError: the dev tracks cannot be scored.
-        ModelError: a damaged checkpoint.
+        ModelError: a damaged checkpoint, or `run.start` cannot be read.
     """
     folder = Path(folder)
     fabric = _fabric(config, accelerator, devices, nodes)
     sources, dev = load_data(config.data, Path(root))
     saved = None
     if fabric.global_rank == 0:  # what can be refused is refused before other processes start
+        if config.run.start and not resume:
+            load_start(Path(config.run.start), _network(config))
         _claim(folder, config, resume)
         saved = load_checkpoint(folder)
     fabric.launch()
@@ -116,6 +119,10 @@ def _fabric(config: Config, accelerator: str, devices: int, nodes: int) -> Fabri
         )
     except (MisconfigurationException, RuntimeError, ValueError) as error:
         raise ConfigError(f"cannot use {devices} x {accelerator!r}: {error}") from error
+
+
+def _network(config: Config) -> Network:
+    return build_network(config.network, config.stft.build(centred=True).n_bins)
 
 
 def _claim(folder: Path, config: Config, resume: bool) -> None:
@@ -150,7 +157,7 @@ class _Run:
         self.progress = Progress()
         self.commit = commit()
         # the bare ones are without Fabric's wrapping; the weights are the same
-        self.bare = build_network(config.network, config.stft.build(centred=True).n_bins)
+        self.bare = _network(config)
         self.bare_optimisers = build_optimisers(config.optimiser, self.bare)
         self.network, *self.optimisers = fabric.setup(self.bare, *self.bare_optimisers)
         self.averaged = average_of(self.bare, config.optimiser.averaging)
