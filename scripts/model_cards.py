@@ -35,6 +35,7 @@ def card(bundle: Bundle) -> str:
         f"at {metadata.sample_rate} Hz; scaled to the song's sample rate",
         "sees": sees,
         "look-ahead": f"{milliseconds:.0f} ms" if metadata.causal else "the whole of a segment",
+        **({"hears a song": f"{metadata.n_passes} times, at other speeds"} if metadata.n_passes > 1 else {}),
         "trained on": metadata.training_data,
         "trained with": training(metadata),
         "licence": metadata.licence,
@@ -65,7 +66,7 @@ def training(metadata: BundleMetadata) -> str:
             f"{training['best_step']}, the best on the dev tracks"
         )
     if start:
-        text += "; [where the start came from](experiments.md#the-second-long-runs)"
+        text += "; [where the start came from](experiments.md#to-train-the-bundles-again)"
     return text
 
 
