@@ -195,8 +195,10 @@ def test_segments_of_a_u_net_join_as_one_pass_would_but_for_little(model, most, 
     audio, rate = minute
     tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(20 * 16000) / 16000)[None]
     for song, rate_ in ((audio[:, : 24 * rate], rate), (tone, 16000)):
-        whole = Separator(model, segment_seconds=WHOLE).separate(song, rate_)["vocals"]
-        assert decibels(Separator(model).separate(song, rate_)["vocals"] - whole, song) < most
+        # at one speed: frames of the others lie on other grids, wherever a segment begins
+        whole = Separator(model, n_passes=1, segment_seconds=WHOLE).separate(song, rate_)["vocals"]
+        pieces = Separator(model, n_passes=1).separate(song, rate_)["vocals"]
+        assert decibels(pieces - whole, song) < most
 
 
 def test_threads_may_share_a_separator_for_all_it_does(path, tmp_path):
