@@ -63,7 +63,7 @@ def test_the_inverse_returns_every_sample(stft, n_samples, leading):
     waveform = noise((*leading, n_samples))
     restored = stft.inverse(stft.forward(waveform), n_samples)
     assert restored.shape == waveform.shape
-    np.testing.assert_allclose(restored, waveform, atol=1e-6)
+    np.testing.assert_allclose(restored, waveform, atol=2e-6)  # of up to 220 frames over one another
 
 
 @pytest.mark.parametrize("window", ["sine", "hann"])
