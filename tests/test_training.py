@@ -317,7 +317,7 @@ def test_a_deeper_network_begins_much_as_the_one_it_starts_from(unet_run: Path) 
     deeper = build_network(unet_config(n_blocks=(1, 3)).network, n_bins).eval()
     load_weights(unet_run / "best.safetensors", given)
     load_start(unet_run / "best.safetensors", deeper)
-    assert [len(encoder) for encoder in deeper.encoders] == [2, 4][: len(deeper.encoders)]
+    assert [len(encoder) for encoder in deeper.encoders] == [2, 4]
     assert len(deeper.middle) == 4  # three residual blocks, and the one across frequencies
     planes = torch.randn(2, 2, 11, n_bins)
     with torch.inference_mode():

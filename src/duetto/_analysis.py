@@ -46,24 +46,16 @@ class Analysis:
         The channels of a stereo song are its middle and side. A magnitude (1, its n_bins, n_frames), or a
         complex spectrogram (1, its n_channels, its n_bins, n_frames).
         """
-        n_bins = self.metadata.stft.n_bins
+        n_channels, n_bins, n_frames = (
+            self.metadata.n_channels,
+            self.metadata.stft.n_bins,
+            spectrogram.shape[-1],
+        )
         lower = spectrogram[:, :n_bins]
-        seen: NDArray[Any]
         if self.metadata.input == "magnitude":
-            seen = _loudness(lower) * self._scale
-        else:
-            parts = lower if len(lower) == 2 else lower.mean(axis=0, keepdims=True)
-            seen = parts[: self.metadata.n_channels] * self._scale
-        missing = self._missing(seen)
-        return (np.pad(seen, missing) if np.any(missing) else seen)[None]
-
-    def _missing(self, seen: NDArray[Any]) -> list[tuple[int, int]]:
-        """What the network expects around the song's (..., n_bins, n_frames): bins above and a side."""
-        n_above = self.metadata.stft.n_bins - seen.shape[-2]
-        missing = [(0, 0)] * (seen.ndim - 2) + [(0, n_above), (0, 0)]
-        if seen.ndim == 3:
-            missing[0] = (0, self.metadata.n_channels - len(seen))
-        return missing
+            return _filled(_loudness(lower) * self._scale, (n_bins, n_frames))[None]
+        parts = lower if len(lower) == 2 else lower.mean(axis=0, keepdims=True)
+        return _filled(parts[:n_channels] * self._scale, (n_channels, n_bins, n_frames))[None]
 
     def vocals(self, spectrogram: NDArray[np.complex64], masks: NDArray[Any]) -> NDArray[np.complex64]:
         """The vocals in the song's (n_channels, n_bins, n_frames), by the masks that the network gave.
@@ -79,10 +71,13 @@ class Analysis:
             masks = (masks.real >= 0.5).astype(np.float32)  # where the vocals are louder than the rest
         if masks.shape[1] == 1 or len(spectrogram) != 2:
             return _masked(spectrogram, masks[0, 0])
-        vocals = np.empty_like(spectrogram)
-        for channel, mask, out in zip(spectrogram, masks[0], vocals, strict=True):
-            out[:] = _masked(channel, mask)
-        return vocals
+        return _masked(spectrogram, masks[0])
+
+
+def _filled(seen: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """With zeros behind it up to a shape: bins above those of the song, the side of what has none."""
+    missing = [(0, wanted - held) for wanted, held in zip(shape, seen.shape, strict=True)]
+    return np.pad(seen, missing) if seen.shape != shape else seen
 
 
 def _loudness(spectrogram: NDArray[np.complex64]) -> NDArray[np.float32]:
@@ -102,15 +97,18 @@ def _loudness(spectrogram: NDArray[np.complex64]) -> NDArray[np.float32]:
 
 
 def _masked(spectrogram: NDArray[np.complex64], mask: NDArray[Any]) -> NDArray[np.complex64]:
-    """The song's (..., n_bins, n_frames) times a mask (network's n_bins, n_frames)."""
+    """The song's (n_channels, n_bins, n_frames) times a mask (..., network's n_bins, n_frames)."""
     masked = np.empty_like(spectrogram)  # in the order in which spectra lie in memory
-    n_bins = min(len(mask), spectrogram.shape[-2])
-    np.multiply(spectrogram[..., :n_bins, :], mask[:n_bins], out=masked[..., :n_bins, :])
-    np.multiply(spectrogram[..., n_bins:, :], _above(mask), out=masked[..., n_bins:, :])
+    n_bins = min(mask.shape[-2], spectrogram.shape[-2])
+    np.multiply(spectrogram[:, :n_bins], mask[..., :n_bins, :], out=masked[:, :n_bins])
+    np.multiply(spectrogram[:, n_bins:], _above(mask), out=masked[:, n_bins:])
     return masked
 
 
 def _above(mask: NDArray[Any]) -> NDArray[np.float32]:
-    """What a mask (n_bins, n_frames) is above the network's band: the mean magnitude of its top eighth."""
-    top: NDArray[np.float32] = np.minimum(np.abs(mask[-(len(mask) // 8) :]).mean(axis=0), 1)
-    return top
+    """What a mask (..., n_bins, n_frames) is above the network's band, (..., 1, n_frames).
+
+    It is the mean magnitude of its top eighth.
+    """
+    top = np.abs(mask[..., -(mask.shape[-2] // 8) :, :]).mean(axis=-2, keepdims=True)
+    return np.asarray(np.minimum(top, 1), np.float32)

@@ -48,7 +48,7 @@ EXAMPLE = Path(__file__).parents[1] / "example" / "song.flac"
 )
 @click.option(
     "--passes",
-    type=click.IntRange(1, 9),
+    type=click.IntRange(min=1),
     metavar="N",
     help="Hear each song so often, a little slower and faster, and take the mean: a little better, and as "
     "many times slower; by default as the model says, mostly 1.",
