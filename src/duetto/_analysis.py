@@ -46,11 +46,8 @@ class Analysis:
         The channels of a stereo song are its middle and side. A magnitude (1, its n_bins, n_frames), or a
         complex spectrogram (1, its n_channels, its n_bins, n_frames).
         """
-        n_channels, n_bins, n_frames = (
-            self.metadata.n_channels,
-            self.metadata.stft.n_bins,
-            spectrogram.shape[-1],
-        )
+        n_channels, n_bins = self.metadata.n_channels, self.metadata.stft.n_bins
+        n_frames = spectrogram.shape[-1]
         lower = spectrogram[:, :n_bins]
         if self.metadata.input == "magnitude":
             return _filled(_loudness(lower) * self._scale, (n_bins, n_frames))[None]

@@ -86,7 +86,7 @@ class Separator:
             n_passes = self.metadata.n_passes if mask == "ratio" else 1
         if not 1 <= n_passes <= (MOST_PASSES if mask == "ratio" else 1):
             raise ConfigError(
-                f"n_passes={n_passes}: choose 1 to {MOST_PASSES}; with binary masks, whose mean is none, 1"
+                f"n_passes={n_passes}: choose 1 to {MOST_PASSES}, or 1 with binary masks"
             )
         if segment_seconds is None:
             segment_seconds = self.metadata.segment_seconds
