@@ -85,9 +85,7 @@ class Separator:
         if n_passes is None:
             n_passes = self.metadata.n_passes if mask == "ratio" else 1
         if not 1 <= n_passes <= (MOST_PASSES if mask == "ratio" else 1):
-            raise ConfigError(
-                f"n_passes={n_passes}: choose 1 to {MOST_PASSES}, or 1 with binary masks"
-            )
+            raise ConfigError(f"n_passes={n_passes}: choose 1 to {MOST_PASSES}, or 1 with binary masks")
         if segment_seconds is None:
             segment_seconds = self.metadata.segment_seconds
         if overlap_seconds is None:
