@@ -1,5 +1,6 @@
 """The one definition of the short-time Fourier transform and of its inverse, in NumPy."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -8,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Window = Literal["sine", "hann"]
+
+_CHUNK = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +82,13 @@ class STFT:
             waveform = np.pad(waveform, [(0, 0)] * (waveform.ndim - 1) + [(before, after)])
         frames = np.lib.stride_tricks.sliding_window_view(waveform, self.n_fft, axis=-1)
         frames = frames[..., :: self.hop_length, :]
+        spectra = np.empty((*waveform.shape[:-1], n_frames, self.n_bins), np.complex64)
         # under its default norm NumPy computes rfft in double precision, in twice the time and five times the
         # memory; so it divides by n_fft here, and the window multiplies
-        spectra = np.fft.rfft(frames * (self.window_values * np.float32(self.n_fft)), norm="forward")
-        return spectra.astype(np.complex64, copy=False).swapaxes(-1, -2)
+        window = self.window_values * np.float32(self.n_fft)
+        for some in _chunks(n_frames):
+            spectra[..., some, :] = np.fft.rfft(frames[..., some, :] * window, norm="forward")
+        return spectra.swapaxes(-1, -2)
 
     def inverse(self, spectrogram: NDArray[np.complex64], n_samples: int) -> NDArray[np.float32]:
         """Spectrogram (..., n_bins, n_frames) to waveform (..., n_samples), by weighted overlap-add.
@@ -91,9 +97,14 @@ class STFT:
         dropped tail comes back as zero, and so do the samples at both ends, one with the sine window and
         a few with the Hann window, where the only window is as good as 0.
         """
-        frames = self.frames(spectrogram)
-        summed = self._overlap_add(frames)
-        weight = self._overlap_add(np.broadcast_to(self.window_values**2, frames.shape[-2:]))
+        *leading, _, n_frames = spectrogram.shape
+        n_hops = n_frames - 1 - -self.n_fft // self.hop_length  # from the first sample to the last
+        summed = np.zeros((*leading, n_hops * self.hop_length), np.float32)
+        weight = np.zeros(summed.shape[-1], np.float32)
+        self._overlap_add(np.broadcast_to(self.window_values**2, (n_frames, self.n_fft)), weight)
+        for some in _chunks(n_frames):
+            start = some.start * self.hop_length
+            self._overlap_add(self.frames(spectrogram[..., some]), summed[..., start:])
         divide(summed, weight)
         start = self.n_fft // 2 if self.centred else 0
         waveform = summed[..., start : start + n_samples]
@@ -106,16 +117,19 @@ class STFT:
         frames *= self.window_values
         return frames
 
-    def _overlap_add(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Sum of frames (..., n_frames, n_fft), each `hop_length` after the one before it."""
-        *leading, n_frames, _ = frames.shape
-        hop = self.hop_length
-        n_hops = -(-self.n_fft // hop)
-        summed = np.zeros((*leading, n_frames + n_hops - 1, hop), np.float32)
-        for k in range(n_hops):
-            piece = frames[..., k * hop : (k + 1) * hop]
-            summed[..., k : k + n_frames, : piece.shape[-1]] += piece
-        return summed.reshape(*leading, -1)
+    def _overlap_add(self, frames: NDArray[np.float32], summed: NDArray[np.float32]) -> None:
+        """Add frames (..., n_frames, n_fft), `hop_length` apart, to samples (..., at least as many)."""
+        n_frames, hop = frames.shape[-2], self.hop_length
+        for start in range(0, self.n_fft, hop):
+            piece = frames[..., start : start + hop]
+            hops = summed[..., start : start + n_frames * hop]
+            hops.reshape(*hops.shape[:-1], n_frames, hop)[..., : piece.shape[-1]] += piece
+
+
+def _chunks(n_frames: int) -> Iterator[slice]:
+    """Slices of a few frames, so that no more are held in memory before or behind the transform."""
+    for start in range(0, n_frames, _CHUNK):
+        yield slice(start, start + _CHUNK)
 
 
 def divide(summed: NDArray[np.float32], weight: NDArray[np.float32]) -> None:
