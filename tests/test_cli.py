@@ -213,6 +213,11 @@ def test_evaluate_prints_a_table_and_writes_every_score(bundle: Path, rng: np.ra
     scores = json.loads((folder / "scores.json").read_text())
     assert (scores["model"], scores["dataset"], scores["split"]) == ("tiny", "pairs", "all")
     assert f"{scores['means']['vocals']['gnsdr']:.2f}" == outcome.out[2].split(" | ")[1]
+    more = ("--passes", "3", "-o", "three")
+    assert duetto("evaluate", "pairs", "--data", "data", "--split", "all", "-n", bundle, *more).code == 0
+    three = json.loads(Path("three/scores.json").read_text())
+    assert three["n_passes"] == 3
+    assert three["means"]["vocals"]["gnsdr"] != scores["means"]["vocals"]["gnsdr"]
 
 
 def test_an_oracle_is_scored_but_separates_no_song(song: Path, rng: np.random.Generator) -> None:
@@ -227,6 +232,9 @@ def test_an_oracle_is_scored_but_separates_no_song(song: Path, rng: np.random.Ge
         gains[model] = float(outcome.out[2].split(" | ")[1])
         assert json.loads(Path(f"scores/{model}-pairs-all/scores.json").read_text())["model"] == model
     assert gains["oracle-phase"] > gains["oracle-ratio"] > max(1, gains["repet-sim"])
+    outcome = duetto("evaluate", "pairs", *options, "-n", "oracle-ratio", "--passes", "3")
+    assert outcome.code == 1
+    assert outcome.err == ["duetto: n_passes=3: oracle-ratio looks at the true parts; leave it out"]
     outcome = duetto("separate", song, "-n", "oracle-ratio")
     assert outcome.code == 1
     assert outcome.err[0].startswith(

@@ -65,6 +65,18 @@ def test_the_singular_vectors_stay(shape: tuple[int, int]) -> None:
     assert turned.diagonal().min() > 0.6
 
 
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_it_is_the_papers_iteration(shape: tuple[int, ...]) -> None:
+    """X <- 3.4445 X - 4.775 (X X') X + 2.0315 (X X')^2 X, five times, from a matrix of norm 1."""
+    update = random(*shape).double()
+    wanted = update.flatten(1) / update.norm()
+    for _ in range(5):
+        square = wanted @ wanted.T
+        wanted = 3.4445 * wanted - 4.775 * square @ wanted + 2.0315 * square @ square @ wanted
+    found = orthogonal(update, 5) / tallness(update)
+    torch.testing.assert_close(found.flatten(1), wanted, atol=1e-6, rtol=1e-5)
+
+
 def test_a_matrix_of_low_rank_stays_so() -> None:
     update = random(8, 2) @ random(2, 12, seed=1)
     values = singular_values(orthogonal(update, 5))

@@ -62,11 +62,18 @@ def unet_config(
     *,
     n_channels: int = 1,
     n_blocks: Sequence[int] = (1,),
+    growth: int = 2,
     **run: Any,
 ) -> Config:
     """A U-Net of 4 channels that learns from stereo scenes."""
     values = config(optimiser or MUON, **run).model_dump(mode="json")
-    values["network"] = {"kind": "unet", "n_channels": n_channels, "n_sub_bands": 4, "width": 4, "growth": 2}
+    values["network"] = {
+        "kind": "unet",
+        "n_channels": n_channels,
+        "n_sub_bands": 4,
+        "width": 4,
+        "growth": growth,
+    }
     values["network"] |= {"n_levels": 2, "n_blocks": list(n_blocks), "least_frequencies": 4}
     values["loss"] = {"kind": "l1", "discrimination": 0}
     values["mixing"] = {"n_frames": 20, "remix": 0.5, "equal_level": True, "scene": {}}
@@ -284,7 +291,7 @@ def test_what_came_of_a_start_is_resumed_without_its_file(
 
 
 def test_the_weights_of_a_mono_run_start_a_stereo_network(unet_run: Path) -> None:
-    """Its masks of the middle are those of the mono network, whatever is in the side, and 0 there."""
+    """Its masks of the middle are those of the mono network, whatever the side is; this is shared alike."""
     n_bins = 129
     mono = build_network(unet_config().network, n_bins).eval()
     stereo = build_network(unet_config(n_channels=2).network, n_bins).eval()
@@ -295,7 +302,8 @@ def test_the_weights_of_a_mono_run_start_a_stereo_network(unet_run: Path) -> Non
         with torch.inference_mode():
             expected, found = mono.masks(middle), stereo.masks(torch.cat([middle, side], 1))
         assert torch.allclose(found[:, :2], expected, atol=1e-5)
-        assert not found[:, 2:].any()
+        assert (found[:, 2] == 0.5).all()
+        assert (found[:, 3] == 0).all()
     assert (expected[:, 0] - 0.5).abs().max() > 0.05
 
 
@@ -309,6 +317,26 @@ def test_a_stereo_network_learns_of_the_side_from_a_mono_start(
     assert found["stem.0.weight"].shape[1] == 2 * n_mono
     assert found["stem.0.weight"][:, n_mono:].any()
     assert found["head.2.weight"][n_mono:].any()
+
+
+def test_a_wider_network_begins_as_the_one_it_starts_from_and_all_of_it_learns(
+    dataset: Path, tmp_path: Path, unet_run: Path
+) -> None:
+    start, n_bins = unet_run / "best.safetensors", 129
+    given = build_network(unet_config().network, n_bins).eval()
+    wider = build_network(unet_config(growth=5).network, n_bins).eval()
+    load_weights(start, given)
+    load_start(start, wider)
+    planes = torch.randn(2, 2, 11, n_bins)
+    with torch.inference_mode():
+        torch.testing.assert_close(wider.masks(planes), given.masks(planes), atol=1e-5, rtol=0)
+    settings = unet_config(growth=5, n_steps=3, evaluate_every=3, start=str(start))
+    train(settings, dataset, tmp_path, accelerator="cpu")
+    found = weights_of(tmp_path)
+    for name, held in load_file(start).items():
+        if held.ndim > 1:
+            assert found[name].ne(0).any(1).all(), name
+            assert found[name].ne(0).any(0).all(), name
 
 
 def test_a_deeper_network_begins_much_as_the_one_it_starts_from(unet_run: Path) -> None:

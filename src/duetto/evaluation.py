@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from duetto._files import replacing
 from duetto.baselines.oracles import ORACLES
 from duetto.datasets import Track, TrackAudio
+from duetto.errors import ConfigError
 from duetto.intervals import INTERVAL, interval
 from duetto.scores import GlobalMeans, TrackScores, global_means, score_track
 from duetto.separator import Separator
@@ -124,7 +125,7 @@ class Report:
             found[mean] = [ends.low, ends.high]
         return found
 
-    def save(self, folder: str | os.PathLike[str], *, about: Mapping[str, str] | None = None) -> None:
+    def save(self, folder: str | os.PathLike[str], *, about: Mapping[str, str | int] | None = None) -> None:
         """Write tracks/NAME.json for every track, scores.json with the means, and summary.md.
 
         An infinite score is written as 1e999 or -1e999: JSON has no word for it, but readers of JSON take
@@ -185,18 +186,27 @@ def _separate_blindly(separator: SeparatesWaveforms, audio: TrackAudio) -> Stems
     return separator.separate(audio.mixture, audio.sample_rate)
 
 
-def find_contender(model: str | os.PathLike[str]) -> tuple[str, Callable[[TrackAudio], Stems]]:
+def find_contender(
+    model: str | os.PathLike[str], *, n_passes: int | None = None
+) -> tuple[str, Callable[[TrackAudio], Stems]]:
     """Find what is to be scored: an oracle by its name, or whatever a Separator is made of.
+
+    Args:
+        model: its name or the path of a bundle.
+        n_passes: as for `Separator`; an oracle takes none.
 
     Returns:
         Its name, and what `evaluate_tracks` takes.
 
     Raises:
+        ConfigError: a number of passes that it cannot take.
         ModelError: no such model, or a damaged bundle.
     """
     if oracle := ORACLES.get(str(model)):
+        if n_passes is not None:
+            raise ConfigError(f"n_passes={n_passes}: {oracle.name} looks at the true parts; leave it out")
         return oracle.name, oracle.separate_track
-    separator = Separator(model)
+    separator = Separator(model, n_passes=n_passes)
     return separator.metadata.name, partial(_separate_blindly, separator)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from duetto.cli.terminal import MODEL_OPTION, PATH, complain, print_path, progress_bar
+from duetto.cli.terminal import MODEL_OPTION, PASSES_OPTION, PATH, complain, print_path, progress_bar
 from duetto.errors import DuettoError
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def train(recipe: str, data: Path, out: Path | None, overrides: tuple[str, ...],
     type=PATH,
     help="Folder for the scores.  [default: scores/MODEL-DATASET-SPLIT]",
 )
+@PASSES_OPTION
 @click.option(
     "-j",
     "--jobs",
@@ -85,7 +86,15 @@ def train(recipe: str, data: Path, out: Path | None, overrides: tuple[str, ...],
     metavar="N",
     help="Tracks in work at a time.  [default: one per core]",
 )
-def evaluate(dataset: str, data: Path, model: str, split: str, out: Path | None, jobs: int | None) -> None:
+def evaluate(
+    dataset: str,
+    data: Path,
+    model: str,
+    split: str,
+    out: Path | None,
+    passes: int | None,
+    jobs: int | None,
+) -> None:
     """Score a model on songs whose true parts are known.
 
     DATASET is mir1k, ikala, musdb, dsd100 or pairs. Prints a table of GNSDR, GSIR, GSAR and SI-SDR in
@@ -97,12 +106,13 @@ def evaluate(dataset: str, data: Path, model: str, split: str, out: Path | None,
     from duetto.datasets import load_tracks
     from duetto.evaluation import evaluate_tracks, find_contender
 
-    name, separate = find_contender(model)
+    name, separate = find_contender(model, n_passes=passes)
     tracks = load_tracks(dataset, data, split=split)
     folder = out or Path("scores") / f"{name}-{dataset}-{split}"
     with progress_bar(f"{dataset} {split}") as bar:
         report = evaluate_tracks(separate, tracks, jobs=jobs, progress=bar)
-    report.save(folder, about={"model": name, "dataset": dataset, "split": split})
+    about = {"model": name, "dataset": dataset, "split": split} | ({"n_passes": passes} if passes else {})
+    report.save(folder, about=about)
     click.echo(report.summary())
     complain(f"the scores of every track are in {folder}")
 

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from duetto.cli.file_options import to_file_options, with_file_options
-from duetto.cli.terminal import MODEL_OPTION, Bar, clear_bar, complain, print_path, progress_bar
+from duetto.cli.terminal import (
+    MODEL_OPTION,
+    PASSES_OPTION,
+    Bar,
+    clear_bar,
+    complain,
+    print_path,
+    progress_bar,
+)
 
 if TYPE_CHECKING:
     from duetto.batch.records import Record
@@ -46,13 +54,7 @@ EXAMPLE = Path(__file__).parents[1] / "example" / "song.flac"
     metavar="ROUNDS",
     help="Let the vocals find a phase of their own in so many rounds; 0 keeps the song's.",
 )
-@click.option(
-    "--passes",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Hear each song so often, a little slower and faster, and take the mean: a little better, and as "
-    "many times slower; by default as the model says, mostly 1.",
-)
+@PASSES_OPTION
 @click.option(
     "-j",
     "--jobs",

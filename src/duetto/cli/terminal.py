@@ -25,6 +25,14 @@ MODEL_OPTION, LIVE_MODEL_OPTION = (
     for default in ("duetto", "drnn")  # the second keeps up with a song frame by frame
 )
 
+PASSES_OPTION = click.option(
+    "--passes",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Hear each song so often, a little slower and faster, and take the mean: a little better, and as "
+    "many times slower; by default as the model says, mostly 1.",
+)
+
 
 class Bar(Protocol):
     """Shows how far something is."""

@@ -119,15 +119,20 @@ def load_weights(path: Path, network: nn.Module) -> None:
 def load_start(path: Path, network: nn.Module) -> None:
     """Begin with the weights of another network, which may be smaller: they take the leading part of each.
 
-    The rest of a larger weight begins with 0, what the other network lacks with fresh weights.
+    What the other network lacks begins with fresh weights, but nothing that it had hears it at first.
 
     Raises:
         ModelError: no such file, damaged, or of a larger network.
     """
+    transposed = {
+        f"{name}.weight" for name, layer in network.named_modules() if isinstance(layer, nn.ConvTranspose2d)
+    }
     try:
         held, own = load_file(path), network.state_dict()
         for name in held.keys() & own.keys():
-            weight = torch.zeros_like(own[name])
+            weight = own[name].clone()
+            if weight.ndim > 1:
+                weight.narrow(int(name in transposed), 0, held[name].shape[name in transposed]).zero_()
             weight[tuple(map(slice, held[name].shape))] = held[name]
             own[name] = weight
         network.load_state_dict(own)

@@ -62,10 +62,14 @@ def orthogonal(update: Tensor, n_iterations: int) -> Tensor:
     tall = matrix.shape[0] > matrix.shape[1]
     matrix = matrix.T if tall else matrix
     matrix = matrix / (matrix.norm() + 1e-7)
+    # every step multiplies by a polynomial of the Gram matrix, which is far smaller
+    gram, product = matrix @ matrix.T, torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
     first, third, fifth = COEFFICIENTS
     for _ in range(n_iterations):
-        square = matrix @ matrix.T
-        matrix = first * matrix + (third * square + fifth * square @ square) @ matrix
+        step = torch.addmm(third * gram, gram, gram, alpha=fifth)
+        step.diagonal().add_(first)
+        product, gram = step @ product, step @ gram @ step
+    matrix = product @ matrix
     if tall:
         matrix = matrix.T * (matrix.shape[1] / matrix.shape[0]) ** 0.5
     return matrix.reshape(update.shape)

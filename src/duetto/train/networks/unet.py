@@ -66,7 +66,7 @@ class UNet(nn.Module):
         hidden = self.middle(hidden)
         for skip, decoder, up in reversed(list(zip(skips, self.decoders, self.up, strict=True))):
             hidden = decoder(up(hidden) * skip)
-        masks = self._unfold(self.head(torch.cat([hidden, seen], 1)))[:, :, :n_frames]
+        masks = self._unfold(self.head(torch.cat([hidden, seen.to(hidden.dtype)], 1)))[:, :, :n_frames]
         return torch.cat([masks, masks[..., -1:]], dim=-1)
 
     def forward(self, spectrogram: Tensor) -> Tensor:
