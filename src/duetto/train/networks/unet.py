@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from duetto.train.config import UNetConfig
-from duetto.train.convolution import Convolution
 
 FLOOR = 1e-8
 """Power under which the root compression of a bin fades out."""
@@ -32,7 +31,7 @@ class UNet(nn.Module):
         n_inputs = 2 * config.n_channels * config.n_sub_bands
         n_positions = (n_bins - 1) // config.n_sub_bands
         widths = [config.width + level * config.growth for level in range(config.n_levels + 1)]
-        self.stem = _convolution(n_inputs, config.width)
+        self.stem = _normalised(_convolution(n_inputs, config.width), config.width)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         self.encoders, self.decoders = nn.ModuleList(), nn.ModuleList()
         for level, (narrow, wide) in enumerate(pairwise(widths)):
@@ -100,10 +99,10 @@ class _Residual(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.first = _convolution(width, width)
+        self.first = _normalised(_convolution(width, width), width)
         norm = nn.BatchNorm2d(width)
         nn.init.zeros_(norm.weight)  # it begins as nothing
-        self.second = nn.Sequential(Convolution(width, width), norm)
+        self.second = nn.Sequential(_convolution(width, width), norm)
 
     def forward(self, maps: Tensor) -> Tensor:
         return F.relu(maps + self.second(self.first(maps)))
@@ -132,8 +131,8 @@ def _stage(config: UNetConfig, level: int, width: int, n_positions: int) -> nn.S
     return nn.Sequential(blocks[0], _Frequencies(width, n_positions, n_hidden), *blocks[1:])
 
 
-def _convolution(n_inputs: int, width: int) -> nn.Sequential:
-    return _normalised(Convolution(n_inputs, width), width)
+def _convolution(n_inputs: int, width: int) -> nn.Conv2d:
+    return nn.Conv2d(n_inputs, width, 3, padding=1, bias=False)
 
 
 def _normalised(layer: nn.Module, width: int) -> nn.Sequential:
