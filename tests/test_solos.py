@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from duetto.errors import ConfigError, DatasetError
 from duetto.train.batches import load_data
 from duetto.train.config import DataConfig
-from duetto.train.solos import held_out_mixtures, load_solos
+from duetto.train.solos import Solo, held_out_mixtures, load_solos
 
 RATE = 8000
 
@@ -78,6 +78,15 @@ def test_a_solo_is_one_source_in_mono_at_the_rate_of_the_recipe(root: Path) -> N
     assert drums.vocals is None
     assert drums.accompaniment.shape == (int(0.6 * RATE),)  # from 16 kHz
     assert np.allclose(band.accompaniment, (noise(14, 21) + noise(14, 22)) / 2, atol=1e-7)
+
+
+def test_a_solo_of_a_lower_rate_than_the_recipes_is_refused(root: Path) -> None:
+    with pytest.raises(DatasetError, match=r"ann\.wav: 8000 Hz, the recipe trains at 16000 Hz"):
+        Solo(root / "voices" / "ann.wav", "vocals", held_out=False).load(16_000)
+    settings = config(sample_rate=16_000)
+    track, *_ = held_out_mixtures(load_solos(settings, root), settings)
+    with pytest.raises(DatasetError, match=r"kept-1\.wav: 8000 Hz"):
+        track.load()
 
 
 def test_what_is_held_out_never_trains(root: Path) -> None:

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from duetto.audio import EXTENSIONS, load_audio
 from duetto.datasets import Track, TrackAudio
@@ -33,9 +34,12 @@ class Solo:
     held_out: bool
 
     def load(self, sample_rate: int) -> Sources:
-        """The recording in mono at `sample_rate` hertz."""
-        audio, found_rate = load_audio(self.path)
-        mono = resampled(audio.mean(axis=0), found_rate, sample_rate)
+        """The recording in mono at `sample_rate` hertz.
+
+        Raises:
+            DatasetError: it has a lower sample rate.
+        """
+        mono = _mono(self.path, sample_rate)
         return Sources(**{"vocals": None, "accompaniment": None, self.source: mono})
 
 
@@ -81,10 +85,7 @@ def held_out_mixtures(solos: list[Solo], config: DataConfig) -> list[Track]:
 
 def _mixture(voice: Path, music: Path, sample_rate: int) -> TrackAudio:
     """The beginning of the voice over the middle of the music; silence has no energy to make equal."""
-    sources = []
-    for path in (voice, music):
-        audio, found_rate = load_audio(path)
-        sources.append(resampled(audio.mean(axis=0), found_rate, sample_rate))
+    sources = [_mono(path, sample_rate) for path in (voice, music)]
     n_samples = min(LONGEST_SECONDS * sample_rate, *(source.size for source in sources))
     starts = [0, (sources[1].size - n_samples) // 2]
     vocals, accompaniment = (
@@ -94,3 +95,8 @@ def _mixture(voice: Path, music: Path, sample_rate: int) -> TrackAudio:
     if min(energies) > 0:
         vocals = vocals * np.float32(np.sqrt(energies[1] / energies[0]))
     return TrackAudio({"vocals": vocals, "accompaniment": accompaniment}, sample_rate)
+
+
+def _mono(path: Path, sample_rate: int) -> NDArray[np.float32]:
+    audio, found_rate = load_audio(path)
+    return resampled(audio.mean(axis=0), found_rate, sample_rate, str(path))
