@@ -4,6 +4,7 @@ A bar has sixteen steps; kit, patterns, tempo and chords are drawn anew each tim
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ def _notes(
     """Plucked tones of harmonics of these weights, on the beats of a pattern."""
     played = np.zeros(length, np.float32)
     beats = _beats(rng.choice(BASSES), len(roots), rng)
-    for beat, following in zip(beats, [*beats[1:], len(roots) * N_STEPS], strict=True):
+    for beat, following in pairwise([*beats, len(roots) * N_STEPS]):
         seconds = np.arange(int((following - beat) * step)) / rate
         envelope = np.exp(-seconds / decay) * np.minimum(1, seconds / 0.004)
         envelope *= np.minimum(1, (seconds[-1:] - seconds) / 0.01)
