@@ -57,15 +57,16 @@ def training(metadata: BundleMetadata) -> str:
     optimiser = {"adamw": "AdamW", "lbfgs": "L-BFGS", "muon": "Muon and AdamW"}[
         metadata.recipe["optimiser"]["kind"]
     ]
-    start = metadata.recipe.get("run", {}).get("start", "")
-    option = f" --set run.start={start}" if start else ""
-    text = f"`duetto train {metadata.recipe['name']} --data FOLDER{option}`, {optimiser}"
+    usual = {"start": "", "precision": "32-true"}
+    unusual = {key: value for key, value in metadata.recipe["run"].items() if usual.get(key, value) != value}
+    options = "".join(f" --set run.{key}={value}" for key, value in unusual.items())
+    text = f"`duetto train {metadata.recipe['name']} --data FOLDER{options}`, {optimiser}"
     if training:
         text += (
             f", {training['step']} steps in {training['seconds'] / 60:.0f} minutes; the weights of step "
             f"{training['best_step']}, the best on the dev tracks"
         )
-    if start:
+    if "start" in unusual:
         text += "; [where the start came from](experiments.md#to-train-the-bundles-again)"
     return text
 
