@@ -141,12 +141,12 @@ class BundleMetadata:
     @property
     def segment_seconds(self) -> float:
         """Length of the pieces that a network sees, many times what it remembers, but held in memory."""
-        return 12.0 if self.input == "magnitude" else 12.12  # 304 frames of 40 ms, a multiple of their grid
+        return 12.0 if self.input == "magnitude" else 12.76  # 320 frames of 40 ms, a multiple of their grid
 
     @property
     def overlap_seconds(self) -> float:
         """How much neighbouring pieces share: a recurrent network warms up in it."""
-        return 2.0 if self.input == "magnitude" else 1.88
+        return 2.0 if self.input == "magnitude" else 3.16
 
     def to_json(self) -> str:
         """The text that goes into the file."""
