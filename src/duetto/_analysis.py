@@ -55,9 +55,10 @@ class Analysis:
         return _filled(parts[:n_channels] * self._scale, (n_channels, n_bins, n_frames))[None]
 
     def vocals(self, spectrogram: NDArray[np.complex64], masks: NDArray[Any]) -> NDArray[np.complex64]:
-        """The vocals in the song's (n_channels, n_bins, n_frames), by the masks that the network gave.
+        """The song's (n_channels, n_bins, n_frames) becomes its vocals', by the masks that the network gave.
 
-        The channels of a stereo song are its middle and side.
+        It is changed in place: a copy would be the most that is in memory. The channels of a stereo song are
+        its middle and side.
         """
         if self.metadata.input == "magnitude":
             by_source = dict(zip(self.metadata.sources, masks[0], strict=True))
@@ -94,12 +95,11 @@ def _loudness(spectrogram: NDArray[np.complex64]) -> NDArray[np.float32]:
 
 
 def _masked(spectrogram: NDArray[np.complex64], mask: NDArray[Any]) -> NDArray[np.complex64]:
-    """The song's (n_channels, n_bins, n_frames) times a mask (..., network's n_bins, n_frames)."""
-    masked = np.empty_like(spectrogram)  # in the order in which spectra lie in memory
+    """The song's (n_channels, n_bins, n_frames), multiplied by a mask (..., network's n_bins, n_frames)."""
     n_bins = min(mask.shape[-2], spectrogram.shape[-2])
-    np.multiply(spectrogram[:, :n_bins], mask[..., :n_bins, :], out=masked[:, :n_bins])
-    np.multiply(spectrogram[:, n_bins:], _above(mask), out=masked[:, n_bins:])
-    return masked
+    spectrogram[:, :n_bins] *= mask[..., :n_bins, :]
+    spectrogram[:, n_bins:] *= _above(mask)
+    return spectrogram
 
 
 def _above(mask: NDArray[Any]) -> NDArray[np.float32]:
