@@ -57,8 +57,8 @@ class Analysis:
     def vocals(self, spectrogram: NDArray[np.complex64], masks: NDArray[Any]) -> NDArray[np.complex64]:
         """The song's (n_channels, n_bins, n_frames) becomes its vocals', by the masks that the network gave.
 
-        It is changed in place: a copy would be the most that is in memory. The channels of a stereo song are
-        its middle and side.
+        It is changed in place, for a copy would be as large. The channels of a stereo song are its middle and
+        side.
         """
         if self.metadata.input == "magnitude":
             by_source = dict(zip(self.metadata.sources, masks[0], strict=True))
