@@ -72,6 +72,11 @@ def test_one_source_alone_is_not_told_from_another() -> None:
     assert parse_config({"network": alone, "loss": {"discrimination": 0}}).network.look_ahead == 1
 
 
+def test_a_high_pass_that_passes_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"vocals_high_pass=8000\.0 must lie below half of sample_rate=16000"):
+        parse_config({"data": {"vocals_high_pass": 8000}})
+
+
 def test_a_run_of_an_earlier_version_is_read_as_it_was_meant() -> None:
     """A configuration without the settings that came later equals one that has their defaults."""
     values = Config().model_dump(mode="json")

@@ -48,6 +48,19 @@ def test_a_batch_depends_on_seed_and_step_alone() -> None:
     assert one.batch(5, 8).dtype == np.float32
 
 
+def test_recordings_are_drawn_by_their_length_and_their_odds() -> None:
+    tracks = [
+        Sources(np.full(1000, 1, np.float32), np.full(1000, 1, np.float32), odds=0.0),
+        Sources(np.full(1000, 2, np.float32), np.full(1000, 2, np.float32), odds=3.0),
+        Sources(np.full(3000, 3, np.float32), np.full(3000, 3, np.float32)),
+    ]
+    drawn = RandomMixer(tracks, MixingConfig(remix=1), n_samples=4, sample_rate=16_000, seed=0).batch(0, 2000)
+    for source in (0, 1):
+        values, counts = np.unique(drawn[:, source, 0, 0], return_counts=True)
+        assert values.tolist() == [2, 3]
+        assert counts[0] == pytest.approx(1000, abs=5 * np.sqrt(500))
+
+
 def test_a_circular_shift_is_a_rotation_of_one_source_against_the_other() -> None:
     batch = mixer(n_samples=2 * max(LENGTHS)).batch(0, 30)[:, :, 0]
     offsets = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -127,29 +128,51 @@ def test_a_network_of_magnitudes_sees_the_mean_of_the_channels(n_channels: int) 
 # --- the loss itself
 
 
-def test_reconstruction_is_relative_to_the_mixture() -> None:
+L1, SDR = LossConfig(kind="l1"), LossConfig(kind="sdr")
+
+
+def test_the_absolute_error_is_relative_to_the_mixture() -> None:
     """Errors of 0.1 under mixtures of 0.5 and of 1: a mean of 0.2 and 0.1, but for what is quiet."""
     target, mixture = torch.zeros(2, 3, 8), torch.tensor([0.5, -1.0])[:, None, None].expand(2, 3, 8)
-    loss = reconstruction_loss(target, target - 0.1, mixture)
+    loss = reconstruction_loss(L1, target, target - 0.1, mixture)
     assert float(loss) == pytest.approx(0.15, rel=2e-3)
-    assert float(reconstruction_loss(mixture, mixture, mixture)) == 0
+    assert float(reconstruction_loss(L1, mixture, mixture, mixture)) == 0
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+def test_the_loss_of_sdr_is_a_tenth_of_decibels_down_to_its_floor(dtype: torch.dtype) -> None:
+    """Errors 10 and 20 dB below their mixtures: -1 and -2, but for the floor; without any error the floor."""
+    mixture = torch.randn((2, 3, 500), generator=torch.Generator().manual_seed(0), dtype=dtype)
+    target = 0.3 * mixture
+    error = mixture * torch.tensor([10**-0.5, 0.1])[:, None, None]
+    loss = float(reconstruction_loss(SDR, target, target + error, mixture))
+    assert loss == pytest.approx((np.log10(0.1 + 1e-3) + np.log10(0.01 + 1e-3)) / 2, abs=1e-4)
+    assert float(reconstruction_loss(SDR, target, target, mixture)) == pytest.approx(-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("config", [L1, SDR], ids=["l1", "sdr"])
 @pytest.mark.parametrize("gain", [0.5, 10.0, 1000.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
-def test_reconstruction_does_not_depend_on_how_loud_music_is(gain: float, dtype: torch.dtype) -> None:
+def test_reconstruction_does_not_depend_on_how_loud_music_is(
+    config: LossConfig, gain: float, dtype: torch.dtype
+) -> None:
     chance = torch.Generator().manual_seed(0)
     target, estimate, mixture = torch.randn((3, 2, 4, 50), generator=chance, dtype=dtype)
-    plain, louder = (float(reconstruction_loss(g * target, g * estimate, g * mixture)) for g in (1.0, gain))
+    plain, louder = (
+        float(reconstruction_loss(config, g * target, g * estimate, g * mixture)) for g in (1.0, gain)
+    )
     assert louder == pytest.approx(plain, rel=5e-3)
-    assert plain > 0.5
+    assert plain > 0.2
 
 
+@pytest.mark.parametrize(("config", "least"), [(L1, 0), (SDR, -3)], ids=["l1", "sdr"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
-def test_reconstruction_of_silence_is_0_with_a_finite_gradient(dtype: torch.dtype) -> None:
+def test_reconstruction_of_silence_is_the_least_with_a_finite_gradient(
+    config: LossConfig, least: float, dtype: torch.dtype
+) -> None:
     silence = torch.zeros(2, 1, 5, dtype=dtype)
     estimate = silence.clone().requires_grad_()
-    loss = reconstruction_loss(silence, estimate, silence)
+    loss = reconstruction_loss(config, silence, estimate, silence)
     loss.backward()
-    assert float(loss.detach()) == 0
+    assert float(loss.detach()) == pytest.approx(least)
     assert torch.equal(estimate.grad, silence)

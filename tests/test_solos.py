@@ -89,6 +89,37 @@ def test_a_solo_of_a_lower_rate_than_the_recipes_is_refused(root: Path) -> None:
         track.load()
 
 
+def test_odds_are_those_of_the_first_pattern_that_fits(root: Path) -> None:
+    odds = {"ann": 0.0, "*n*": 2.0, "fl*": 0.5}
+    found = {solo.path.stem: solo.odds for solo in load_solos(config(odds=odds), root)}
+    assert found == {
+        "ann": 0, "bea": 1, "kept-1": 1, "kept-2": 1, "drums": 1, "kept-band": 2, "flute": 0.5
+    }  # fmt: skip
+    sources, _ = load_data(config(odds=odds), root)
+    assert [source.odds for source in sources] == [1, 1, 0, 1, 1, 0.5]  # the pairs, then the solos
+
+
+def test_rumble_is_taken_from_the_voices_that_train_alone(tmp_path: Path) -> None:
+    seconds = np.arange(4 * RATE) / RATE
+    low, high = (np.sin(2 * np.pi * hertz * seconds).astype(np.float32) for hertz in (30, 200))
+    for name in ("voices/ann", "voices/kept-1", "band/kept-2", "band/drums", "songs/train/vocals/a"):
+        write(tmp_path / f"{name}.wav", low + high)
+    for name in ("train/accompaniment/a", "dev/vocals/c", "dev/accompaniment/c"):
+        write(tmp_path / "songs" / f"{name}.wav", low + high)
+    settings = config(solo_accompaniment=["band"], vocals_high_pass=70)
+    sources, dev = load_data(settings, tmp_path)
+    middle = slice(RATE, 3 * RATE)
+    for source in sources:
+        if source.vocals is not None:
+            assert source.vocals.dtype == np.float32
+            assert np.allclose(source.vocals[middle], high[middle], atol=0.01)
+        if source.accompaniment is not None:
+            assert np.array_equal(source.accompaniment, low + high)
+    assert [np.array_equal(track.load().sources["vocals"][0], low + high) for track in dev] == [True, True]
+    plain, _ = load_data(config(solo_accompaniment=["band"]), tmp_path)
+    assert all(np.array_equal(s.vocals, low + high) for s in plain if s.vocals is not None)
+
+
 def test_what_is_held_out_never_trains(root: Path) -> None:
     sources, dev = load_data(config(held_out_songs=["a"]), root)
     trained = [waveform for track in sources for waveform in (track.vocals, track.accompaniment)]
@@ -157,6 +188,7 @@ def test_a_silent_voice_is_no_error_of_its_mixture(tmp_path: Path) -> None:
             DatasetError,
             r"data\.held_out_recordings: no recording is named 'keept-\*'",
         ),
+        ({"odds": {"ann": 2, "anne": 2}}, DatasetError, r"data\.odds: no recording is named 'anne'"),
         (
             {"held_out_singers": ["amy"]},
             ConfigError,

@@ -232,7 +232,8 @@ def test_a_transform_that_can_be_divided_gives_a_network(n_fft: int, network: di
 
 
 @pytest.mark.parametrize(
-    ("network", "loss"), [("unet", "mse"), ("unet", "kl"), ("drnn", "l1"), ("vpnn", "l1")]
+    ("network", "loss"),
+    [("unet", "mse"), ("unet", "kl"), ("drnn", "l1"), ("vpnn", "l1"), ("drnn", "sdr"), ("vpnn", "sdr")],
 )
 def test_a_loss_is_for_what_the_network_sees(network: str, loss: str) -> None:
     values = {

@@ -1,10 +1,12 @@
 """The data of a run, and what each process sees of it in each step."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.signal import butter, sosfiltfilt
 from torch import Tensor
 
 from duetto.datasets import Track, load_tracks
@@ -49,7 +51,16 @@ def load_data(config: DataConfig, root: Path) -> tuple[list[Sources], list[Track
         )
     dev = [at_sample_rate(track, config.sample_rate) for track in dev]
     sources = [_load(at_sample_rate(track, config.sample_rate)) for track in trained]
-    return sources + [solo.load(config.sample_rate) for solo in solos if not solo.held_out], dev
+    sources += [solo.load(config.sample_rate) for solo in solos if not solo.held_out]
+    return [_without_rumble(source, config) for source in sources], dev
+
+
+def _without_rumble(source: Sources, config: DataConfig) -> Sources:
+    if source.vocals is None or not config.vocals_high_pass:
+        return source
+    high_pass = butter(4, config.vocals_high_pass, "highpass", fs=config.sample_rate, output="sos")
+    vocals = sosfiltfilt(high_pass, source.vocals, padtype=None).astype(np.float32)
+    return replace(source, vocals=vocals)
 
 
 def _load(track: Track) -> Sources:

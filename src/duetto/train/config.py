@@ -141,11 +141,11 @@ NetworkConfig = Annotated[
 class LossConfig(_Table):
     """The objective; `discrimination` is the papers' gamma."""
 
-    kind: Literal["mse", "kl", "l1"] = "mse"
-    """Of magnitudes, or with "l1" of complex spectrograms and waveforms."""
+    kind: Literal["mse", "kl", "l1", "sdr"] = "mse"
+    """Of magnitudes, or with "l1" and "sdr" of complex spectrograms and waveforms."""
     discrimination: Annotated[float, Field(ge=0, lt=1)] = 0.05
     spectrogram: Annotated[float, Field(ge=0)] = 0.3
-    """"l1": weight of the error of the spectrogram beside that of the waveform."""
+    """"l1" and "sdr": weight of the error of the spectrogram beside that of the waveform."""
 
 
 class SceneConfig(_Table):
@@ -268,10 +268,22 @@ class DataConfig(_Table):
     """Folders below the root with recordings of music without voice."""
     held_out_recordings: tuple[str, ...] = ()
     """Patterns of names of solo recordings that are kept out; mixtures of them are scored, not trained on."""
+    odds: dict[str, Annotated[float, Field(ge=0)]] = {}
+    """How likely a second of a solo recording is against one of the dataset, by patterns of names; 1 for others."""
+    vocals_high_pass: Annotated[float, Field(ge=0)] = 0.0
+    """Hertz below which what is with the voices that train, such as rumble, is taken away; 0 for nothing."""
     description: str = "not described"
     """What the bundle says that it was trained on."""
     licence: str = "not stated"
     """Of the bundle's weights."""
+
+    @model_validator(mode="after")
+    def _passes_something(self) -> "DataConfig":
+        if self.vocals_high_pass >= self.sample_rate / 2:
+            raise ValueError(
+                f"vocals_high_pass={self.vocals_high_pass} must lie below half of sample_rate={self.sample_rate}"
+            )
+        return self
 
 
 class Config(_Table):
@@ -301,7 +313,7 @@ class Config(_Table):
                 f"stft.n_fft={self.stft.n_fft}: half of it must be a multiple of network.n_sub_bands="
                 f"{network.n_sub_bands} times 2 to the power of network.n_levels={network.n_levels}"
             )
-        if (self.loss.kind == "l1") != (network.input == "spectrogram"):
+        if (self.loss.kind in ("l1", "sdr")) != (network.input == "spectrogram"):
             raise ValueError(f'loss.kind="{self.loss.kind}" is not for network.kind="{network.kind}"')
         scene, rate = self.mixing.scene, self.data.sample_rate
         if scene and scene.coding and rate not in CODED_RATES:

@@ -5,6 +5,9 @@ from torch import Tensor
 
 from duetto.train.config import LossConfig
 
+SDR_FLOOR = 1e-3
+"""Energy against that of the mixture, -30 dB, below which errors count for less and less."""
+
 QUIET = 1e-3
 """Mean magnitude of a mixture under which its errors count for less."""
 
@@ -44,16 +47,24 @@ def discriminative_loss(config: LossConfig, targets: Tensor, estimates: Tensor) 
     return loss.sum((1, 2)).mean()
 
 
-def reconstruction_loss(target: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor:
-    """Mean absolute error relative to the mean magnitude of the mixture, averaged over the batch.
+def reconstruction_loss(config: LossConfig, target: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor:
+    """Error of waveforms or complex spectrograms relative to the mixture, averaged over the batch.
+
+    With "l1" the mean absolute error relative to the mean magnitude of the mixture. With "sdr" the logarithm
+    of the squared error relative to the energy of the mixture, a tenth of the SDR in decibels but for its
+    sign, a constant and `SDR_FLOOR`.
 
     Args:
+        config: the kind.
         target: waveforms or complex spectrograms (batch_size, ...).
         estimate: of the same shape.
         mixture: of the same shape.
 
     Returns:
-        The loss, a scalar; that of an example of silence is 0.
+        The loss, a scalar.
     """
-    error = (estimate - target).abs().flatten(1).mean(1)
-    return (error / (mixture.abs().flatten(1).mean(1) + QUIET)).mean()
+    error, level = ((estimate - target).abs().flatten(1), mixture.abs().flatten(1))
+    if config.kind == "l1":
+        return (error.mean(1) / (level.mean(1) + QUIET)).mean()
+    share = error.square().mean(1) / (level.square().mean(1) + QUIET**2)
+    return torch.log10(share + SDR_FLOOR).mean()

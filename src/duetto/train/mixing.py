@@ -23,15 +23,17 @@ class Sources:
 
     vocals: Waveform | None
     accompaniment: Waveform | None
+    odds: float = 1.0
+    """How likely each of its seconds is to be drawn, against others."""
 
 
 class _Pool:
-    """Recordings of one source; every second of audio is as likely as any other."""
+    """Recordings of one source, each drawn by its length and its odds."""
 
-    def __init__(self, recordings: Sequence[Waveform]) -> None:
-        self.recordings = recordings
-        lengths = np.array([recording.size for recording in recordings], float)
-        self._odds = lengths / lengths.sum()
+    def __init__(self, tracks: Sequence[tuple[Waveform, float]]) -> None:
+        self.recordings = [recording for recording, _ in tracks]
+        odds = np.array([recording.size * odds for recording, odds in tracks])
+        self._odds = odds / odds.sum()
 
     def draw(self, rng: np.random.Generator) -> int:
         """The number of a recording."""
@@ -48,8 +50,10 @@ class RandomMixer:
         self.n_samples = n_samples
         self.seed = seed
         sung = [track for track in tracks if track.vocals is not None]
-        self._voices = _Pool([track.vocals for track in sung if track.vocals is not None])
-        self._music = _Pool([track.accompaniment for track in tracks if track.accompaniment is not None])
+        self._voices = _Pool([(track.vocals, track.odds) for track in sung if track.vocals is not None])
+        self._music = _Pool(
+            [(track.accompaniment, track.odds) for track in tracks if track.accompaniment is not None]
+        )
         self._own_music = [track.accompaniment for track in sung]
         self._scenes = SceneMaker(config.scene, sample_rate) if config.scene else None
 

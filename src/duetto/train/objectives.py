@@ -1,6 +1,7 @@
 """What a network is trained to do: from the sources of a batch to its loss, by what the network sees."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -36,8 +37,9 @@ def _spectrograms(config: Config, stft: STFT, network: nn.Module, sources: Tenso
     seen = stft_forward(stft, mixture)
     estimate = network(seen)
     heard = stft_inverse(stft, estimate, mixture.shape[-1])
-    loss = reconstruction_loss(vocals, heard, mixture)
-    return loss + config.loss.spectrogram * reconstruction_loss(stft_forward(stft, vocals), estimate, seen)
+    error = partial(reconstruction_loss, config.loss)
+    loss = error(vocals, heard, mixture)
+    return loss + config.loss.spectrogram * error(stft_forward(stft, vocals), estimate, seen)
 
 
 def middle_and_side(waveform: Tensor) -> Tensor:

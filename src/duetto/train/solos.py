@@ -27,11 +27,13 @@ class Solo:
         path: its file.
         source: "vocals" or "accompaniment".
         held_out: whether it is kept out of training.
+        odds: how likely a second of it is to train.
     """
 
     path: Path
     source: str
     held_out: bool
+    odds: float = 1.0
 
     def load(self, sample_rate: int) -> Sources:
         """The recording in mono at `sample_rate` hertz.
@@ -40,7 +42,7 @@ class Solo:
             DatasetError: it has a lower sample rate.
         """
         mono = _mono(self.path, sample_rate)
-        return Sources(**{"vocals": None, "accompaniment": None, self.source: mono})
+        return Sources(**{"vocals": None, "accompaniment": None, self.source: mono}, odds=self.odds)
 
 
 def load_solos(config: DataConfig, root: Path) -> list[Solo]:
@@ -59,10 +61,12 @@ def load_solos(config: DataConfig, root: Path) -> list[Solo]:
                 raise DatasetError(f"{root / folder} holds no recordings; data.solo_{source} names it")
             for path in paths:
                 kept_out = any(fnmatch(path.stem, pattern) for pattern in config.held_out_recordings)
-                solos.append(Solo(path, source, kept_out))
-    for pattern in config.held_out_recordings:
-        if not any(fnmatch(solo.path.stem, pattern) for solo in solos):
-            raise DatasetError(f"data.held_out_recordings: no recording is named {pattern!r}")
+                odds = [odds for pattern, odds in config.odds.items() if fnmatch(path.stem, pattern)]
+                solos.append(Solo(path, source, kept_out, odds[0] if odds else 1.0))
+    for setting, patterns in (("held_out_recordings", config.held_out_recordings), ("odds", config.odds)):
+        for pattern in patterns:
+            if not any(fnmatch(solo.path.stem, pattern) for solo in solos):
+                raise DatasetError(f"data.{setting}: no recording is named {pattern!r}")
     return solos
 
 
