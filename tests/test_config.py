@@ -73,7 +73,9 @@ def test_one_source_alone_is_not_told_from_another() -> None:
 
 
 def test_a_high_pass_that_passes_nothing_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"vocals_high_pass=8000\.0 must lie below half of sample_rate=16000"):
+    with pytest.raises(
+        ConfigError, match=r"vocals_high_pass=8000\.0 must lie below half of sample_rate=16000"
+    ):
         parse_config({"data": {"vocals_high_pass": 8000}})
 
 

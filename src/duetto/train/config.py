@@ -269,7 +269,7 @@ class DataConfig(_Table):
     held_out_recordings: tuple[str, ...] = ()
     """Patterns of names of solo recordings that are kept out; mixtures of them are scored, not trained on."""
     odds: dict[str, Annotated[float, Field(ge=0)]] = {}
-    """How likely a second of a solo recording is against one of the dataset, by patterns of names; 1 for others."""
+    """How likely a second of a solo recording is to be drawn, by patterns of names; 1 is the dataset's."""
     vocals_high_pass: Annotated[float, Field(ge=0)] = 0.0
     """Hertz below which what is with the voices that train, such as rumble, is taken away; 0 for nothing."""
     description: str = "not described"
@@ -281,7 +281,8 @@ class DataConfig(_Table):
     def _passes_something(self) -> "DataConfig":
         if self.vocals_high_pass >= self.sample_rate / 2:
             raise ValueError(
-                f"vocals_high_pass={self.vocals_high_pass} must lie below half of sample_rate={self.sample_rate}"
+                f"vocals_high_pass={self.vocals_high_pass} must lie below half of "
+                f"sample_rate={self.sample_rate}"
             )
         return self
 
