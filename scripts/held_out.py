@@ -28,7 +28,7 @@ MUSIC = {
 SINGER = "titon"
 SECONDS = 12
 ALONE_SECONDS = 30
-SCENE = SceneConfig(second_voice=0, pause=0, formants=0, vibrato=0, rhythm=0)
+SCENE = SceneConfig(second_voice=0, pause=0, formants=0, vibrato=0, rhythm=0, lead=0)
 """The voice and the music are those of the recordings."""
 
 

@@ -167,6 +167,8 @@ class SceneConfig(_Table):
     """Of the music; a fifth as often of the voice."""
     rhythm: Share = 0.3
     """Drums, bass and guitar of `duetto.train.rhythm` with the music."""
+    lead: Share = 0.2
+    """A melody of `duetto.train.lead` with the music."""
     master: Share = 0.4
     """Compression and limiting of the mixture as a whole."""
     mono: Share = 0.3

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from duetto.train import effects
 from duetto.train.config import SceneConfig
+from duetto.train.lead import lead
 from duetto.train.rhythm import rhythm
 
 Waveform = NDArray[np.float32]
@@ -61,6 +62,9 @@ class SceneMaker:
             level = effects.decibels(rng.uniform(-12, 3)) * effects.rms(music) / 0.1
             beat = rhythm(mono.shape[-1], self.sample_rate, rng)
             music = music + self._music(beat, rng) * np.float32(level)
+        if effects.happens(self.config.lead, rng):
+            level = effects.decibels(rng.uniform(-12, 3)) * effects.rms(music) / 0.1
+            music = music + self._music(lead(mono.shape[-1], self.sample_rate, rng), rng) * np.float32(level)
         if effects.happens(self.config.pause / 2, rng):
             music = effects.pause(music, self.sample_rate, rng)
         return music
