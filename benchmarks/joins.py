@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from duetto import Separator, load_audio
 
-MUSIC = ("lincity-ng-001", "opensurge-013", "beatgame-001")
+MUSIC = (
+    "lincity-ng-001", "lincity-ng-002", "opensurge-013", "beatgame-001", "beatgame-012", "super_tux_party-007"
+)  # fmt: skip
 SECONDS = 120
-WAYS = ((12.12, 1.88), (12.76, 2.52), (12.76, 3.16), (13.4, 3.8))
+WAYS = ((12.76, 3.16), (12.76, 3.8), (12.76, 4.44))
 
 
 def main() -> None:

@@ -146,7 +146,7 @@ class BundleMetadata:
     @property
     def overlap_seconds(self) -> float:
         """How much neighbouring pieces share: a recurrent network warms up in it."""
-        return 2.0 if self.input == "magnitude" else 3.16
+        return 2.0 if self.input == "magnitude" else 4.44
 
     def to_json(self) -> str:
         """The text that goes into the file."""
