@@ -63,7 +63,7 @@ def reconstruction_loss(config: LossConfig, target: Tensor, estimate: Tensor, mi
     Returns:
         The loss, a scalar.
     """
-    error, level = ((estimate - target).abs().flatten(1), mixture.abs().flatten(1))
+    error, level = (estimate - target).abs().flatten(1), mixture.abs().flatten(1)
     if config.kind == "l1":
         return (error.mean(1) / (level.mean(1) + QUIET)).mean()
     share = error.square().mean(1) / (level.square().mean(1) + QUIET**2)

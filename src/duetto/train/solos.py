@@ -61,8 +61,8 @@ def load_solos(config: DataConfig, root: Path) -> list[Solo]:
                 raise DatasetError(f"{root / folder} holds no recordings; data.solo_{source} names it")
             for path in paths:
                 kept_out = any(fnmatch(path.stem, pattern) for pattern in config.held_out_recordings)
-                odds = [odds for pattern, odds in config.odds.items() if fnmatch(path.stem, pattern)]
-                solos.append(Solo(path, source, kept_out, odds[0] if odds else 1.0))
+                fitting = (odds for pattern, odds in config.odds.items() if fnmatch(path.stem, pattern))
+                solos.append(Solo(path, source, kept_out, next(fitting, 1.0)))
     for setting, patterns in (("held_out_recordings", config.held_out_recordings), ("odds", config.odds)):
         for pattern in patterns:
             if not any(fnmatch(solo.path.stem, pattern) for solo in solos):
