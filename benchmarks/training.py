@@ -3,7 +3,7 @@
 Usage: python benchmarks/training.py [--recipes mir1k duetto] [--steps 12] [--threads 1]
 
 Everything that a step does counts: mixing, forward, backward, optimisers. The songs are noise. bfloat16 pays
-on CPUs with AMX alone; elsewhere it may take a hundred times as long.
+on CPUs with AMX alone; elsewhere it takes far longer.
 """
 
 import argparse

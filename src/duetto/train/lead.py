@@ -17,7 +17,7 @@ SCALES = ((0, 2, 4, 7, 9), (0, 3, 5, 7, 10), (0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5
 """Semitones above the key: two of five notes, major and minor."""
 
 CHORDS = ((0,), (0,), (0,), (0, 12), (0, 4), (0, 7), (0, 4, 7), (0, 3, 7, 12))
-"""Semitones above the melody that are played with it; mostly none."""
+"""Semitones above the melody that are played with it; often none."""
 
 
 def lead(n_samples: int, sample_rate: int, rng: Rng) -> Waveform:
@@ -48,9 +48,8 @@ def _melody(n_samples: int, sample_rate: int, rng: Rng) -> tuple[Curve, Waveform
     degrees = rng.integers(-2, 6) + np.cumsum(rng.choice([-2, -1, -1, 0, 1, 1, 2], n_notes))
     degrees = np.clip(degrees, -len(scale), 2 * len(scale))
     semitones = 12 * (degrees // len(scale)) + np.array(scale)[degrees % len(scale)]
-    levels = np.where(
-        rng.random(n_notes) < 0.12, 0, 10 ** (rng.uniform(-8, 0, n_notes) / 20)
-    )  # some are rests
+    is_rest = rng.random(n_notes) < 0.12
+    levels = np.where(is_rest, 0, 10 ** (rng.uniform(-8, 0, n_notes) / 20))
     ends = np.repeat(np.cumsum(lengths), lengths)[:n_samples]
     age = (np.arange(n_samples) - (ends - np.repeat(lengths, lengths)[:n_samples])) / sample_rate
     left = (ends - np.arange(n_samples)) / sample_rate
