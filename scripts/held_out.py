@@ -1,10 +1,14 @@
 """Scores a model on singers and music that the training of `duetto` never heard, and on either of them alone.
 
-Usage: python scripts/held_out.py ../shared/data [--model duetto] [--out metrics.json]
+Usage: python scripts/held_out.py ../shared/data [--band FOLDER] [--model duetto] [--out metrics.json]
 
 Every held-out voice is mixed at equal energy with music of every held-out kind, 12 s at most: in mono as it
 is, and as a stereo scene with rooms, equalisation and compression of its own (`duetto.train.scenes`). The
 clips of the held-out singer of MIR-1K are taken as they are. `--out` is for `duetto export --metrics`.
+
+`--band` adds songs that `scripts/render_band.py` made with instruments which no training heard:
+
+    python scripts/render_band.py FOLDER --first 1000 --songs 13 --fonts /usr/share/sounds/sf2/TimGM6mb.sf2
 """
 
 import argparse
@@ -17,6 +21,7 @@ import numpy as np
 from duetto import Separator, evaluate, load_audio, load_tracks, si_sdr
 from duetto.datasets import Track, TrackAudio
 from duetto.train.config import SceneConfig
+from duetto.train.resampling import resampled
 from duetto.train.scenes import SceneMaker
 
 VOICES = ("vocadito-*", "csd-*", "m4singer-00*")
@@ -28,13 +33,14 @@ MUSIC = {
 SINGER = "titon"
 SECONDS = 12
 ALONE_SECONDS = 30
-SCENE = SceneConfig(second_voice=0, pause=0, formants=0, vibrato=0, rhythm=0, lead=0)
+SCENE = SceneConfig(second_voice=0, harmony=0, pause=0, formants=0, vibrato=0, rhythm=0, lead=0)
 """The voice and the music are those of the recordings."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path)
+    parser.add_argument("--band", type=Path)
     parser.add_argument("--model", default="duetto")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -42,7 +48,7 @@ def main() -> None:
     print("| material | clips | mixture SI-SDR | vocals SI-SDR | vocals GNSDR | accompaniment GNSDR |")
     print("|---|---|---|---|---|---|")
     groups = {}
-    for name, tracks in groups_of(options.data).items():
+    for name, tracks in groups_of(options.data, options.band).items():
         scores = evaluate(separator, tracks, jobs=1).scores()
         mixture = float(np.mean([mixture_si_sdr(track) for track in tracks]))
         groups[name] = {"mixture_si_sdr": mixture, **scores}
@@ -64,14 +70,16 @@ def main() -> None:
         options.out.write_text(json.dumps({"held_out": groups, "levels_db": levels}, indent=1))
 
 
-def groups_of(data: Path) -> dict[str, list[Track]]:
+def groups_of(data: Path, band: Path | None) -> dict[str, list[Track]]:
     """The mixtures of each kind."""
+    kinds = {kind: recordings(data, "instrumental", pattern) for kind, pattern in MUSIC.items()}
+    if band:
+        kinds["a rendered band"] = sorted(band.glob("*.flac"))
     voices = recordings(data, "vocals", *VOICES)
     singer = [track for track in load_tracks("mir1k", data / "mir-1k", split="all") if track.singer == SINGER]
     groups = {f"karaoke pop (MIR-1K, {SINGER})": singer}
     for in_stereo in (False, True):
-        for kind, pattern in MUSIC.items():
-            music = recordings(data, "instrumental", pattern)
+        for kind, music in kinds.items():
             name = f"{kind}, {'stereo scenes' if in_stereo else 'mono'}"
             groups[name] = [
                 Track(
@@ -91,10 +99,14 @@ def recordings(data: Path, folder: str, *patterns: str) -> list[Path]:
 
 def mix(voice: Path, music: Path, seed: int | None) -> TrackAudio:
     """The beginning of a voice over the middle of the music, at equal energy."""
-    (vocals, rate), (accompaniment, _) = load_audio(voice), load_audio(music)
+    waveforms, rates = zip(load_audio(voice), load_audio(music), strict=True)
+    rate = min(rates)
+    vocals, accompaniment = (
+        resampled(waveform[:1], found, rate, "") for waveform, found in zip(waveforms, rates, strict=True)
+    )
     n_samples = min(SECONDS * rate, vocals.shape[-1], accompaniment.shape[-1])
     start = (accompaniment.shape[-1] - n_samples) // 2
-    vocals, accompaniment = vocals[:1, :n_samples], accompaniment[:1, start : start + n_samples]
+    vocals, accompaniment = vocals[:, :n_samples], accompaniment[:, start : start + n_samples]
     if seed is not None:
         rng, maker = np.random.default_rng(seed), SceneMaker(SCENE, rate)
         vocals, accompaniment = maker.voice(vocals, None, rng), maker.music(accompaniment, None, rng)

@@ -287,6 +287,25 @@ def test_formants_that_move_by_nothing_change_nothing() -> None:
     assert np.abs(kept - voice).max() < 1e-4 * np.abs(voice).max()
 
 
+@pytest.mark.parametrize("pitch", [110.0, 440.0])
+@pytest.mark.parametrize("semitones", [-12, -5, 3, 7])
+def test_transposing_moves_the_pitch_and_keeps_the_pace(semitones: int, pitch: float) -> None:
+    seconds = np.arange(3 * RATE) / RATE
+    note = np.sin(2 * np.pi * pitch * seconds) * (seconds > 1) * (seconds < 2)
+    found = effects.transpose(note.astype(np.float32)[None], semitones, RATE)
+    bins = spectrum(found)
+    assert bins.argmax() * RATE / found.size == pytest.approx(pitch * 2 ** (semitones / 12), rel=0.01)
+    loudness = [effects.rms(found[:, int(start * RATE) :][:, : RATE // 2]) for start in (0.25, 1.25, 2.25)]
+    assert in_db(loudness[1] * np.sqrt(2)) == pytest.approx(0, abs=1)
+    assert max(loudness[0], loudness[2]) < 0.02 * loudness[1]
+
+
+def test_transposing_by_nothing_changes_nothing() -> None:
+    voice = sung(pitch=200, formant=2000)
+    kept = effects.transpose(voice, 0, RATE)
+    assert np.abs(kept - voice).max() < 1e-4 * np.abs(voice).max()
+
+
 def test_vibrato_swings_the_pitch_by_80_cents_at_most() -> None:
     swings = []
     for seed in SEEDS:

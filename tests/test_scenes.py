@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from duetto.train import effects
 from duetto.train.config import SceneConfig
-from duetto.train.scenes import SceneMaker
+from duetto.train.scenes import INTERVALS, SceneMaker
 
 RATE = 16_000
 N_SAMPLES = 6_000
@@ -127,10 +127,28 @@ def test_what_coding_adds_counts_as_music(seed: int) -> None:
     assert 0 < effects.rms(error) < 0.5 * effects.rms(sources.sum(0))
 
 
+def test_a_harmony_is_another_pitch_as_loud_or_softer() -> None:
+    seconds = np.arange(2 * RATE) / RATE
+    voice = np.sin(2 * np.pi * 440 * seconds, dtype=np.float32)[None]
+    pitches = set()
+    for seed in range(12):
+        sung = maker(harmony=1.0).voice(voice, None, np.random.default_rng(seed)).mean(axis=0)
+        bins = np.abs(np.fft.rfft(sung * np.hanning(sung.size)))
+        own = bins[870:891].max()
+        bins[870:891] = 0
+        pitches.add(round(12 * np.log2(bins.argmax() / 2 / 440)))
+        assert -16 < 20 * np.log10(bins.max() / own) < 1  # at a side the sum to mono has less of it
+    assert pitches <= set(INTERVALS)
+    assert len(pitches) > 3
+
+
 @pytest.mark.parametrize(
     ("share", "source"),
     [
-        *((share, "voice") for share in ("double", "echo", "room", "equalise", "compress", "pause")),
+        *(
+            (share, "voice")
+            for share in ("harmony", "double", "echo", "room", "equalise", "compress", "pause")
+        ),
         *((share, "music") for share in ("room", "equalise", "distort", "pause", "widen")),
     ],
 )

@@ -155,6 +155,8 @@ class SceneConfig(_Table):
     """Another throat for the voice."""
     vibrato: Share = 0.15
     second_voice: Share = 0.15
+    harmony: Share = 0.1
+    """The voice once more, a third, a fourth, a fifth or an octave away."""
     double: Share = 0.15
     echo: Share = 0.1
     room: Share = 0.6

@@ -4,13 +4,14 @@ Waveforms are (n_channels, n_samples), at `sample_rate` hertz; none is modified,
 """
 
 import io
+from fractions import Fraction
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
-from scipy.ndimage import map_coordinates
-from scipy.signal import ShortTimeFFT, fftconvolve
+from scipy.ndimage import map_coordinates, maximum_filter1d
+from scipy.signal import ShortTimeFFT, fftconvolve, resample_poly
 from scipy.signal.windows import hann
 
 Waveform = NDArray[np.float32]
@@ -160,6 +161,42 @@ def double(waveform: Waveform, sample_rate: int, rng: Rng) -> Waveform:
         copy = np.interp(places - np.interp(places, knots, delays), places, mono, left=0)
         doubled[side] += np.float32(rng.uniform(0.3, 0.8)) * copy.astype(np.float32)
     return doubled
+
+
+def transpose(mono: Waveform, semitones: float, sample_rate: int) -> Waveform:
+    """Another pitch at the same pace: (1, n_samples) stretched by a phase vocoder, then played faster.
+
+    Laroche and Dolson, "Improved phase vocoder time-scale modification of audio", 1999, section III B.
+    """
+    ratio = Fraction(2 ** (semitones / 12)).limit_denominator(24)
+    n_fft = 2 ** round(np.log2(0.064 * sample_rate))
+    hop = n_fft // 4
+    stft = ShortTimeFFT(hann(n_fft, sym=False), hop, sample_rate)
+    spectrum = stft.stft(np.pad(mono[0], (0, n_fft)))
+    turns = np.angle(spectrum[:, 1:] * spectrum[:, :-1].conj())
+    expected = 2 * np.pi * hop / n_fft * np.arange(n_fft // 2 + 1)[:, None]
+    advance = expected + np.angle(np.exp(1j * (turns - expected)))
+    places = np.arange(0, spectrum.shape[1] - 1, float(1 / ratio))
+    before, share = places.astype(int), places % 1
+    magnitude = np.abs(spectrum)
+    magnitude = magnitude[:, before] * (1 - share) + magnitude[:, before + 1] * share
+    phase = np.cumsum(np.hstack([np.angle(spectrum[:, :1]), advance[:, before[:-1]]]), axis=1)
+    own = np.angle(spectrum[:, before])
+    turned = np.take_along_axis(
+        phase - own, _nearest_peaks(magnitude), axis=0
+    )  # bins of a partial stay in phase
+    stretched = stft.istft(magnitude * np.exp(1j * (own + turned)))
+    played = resample_poly(stretched, ratio.denominator, ratio.numerator)[: mono.shape[-1]]
+    return np.pad(played, (0, mono.shape[-1] - played.size)).astype(np.float32)[None]
+
+
+def _nearest_peaks(magnitude: NDArray[np.floating]) -> NDArray[np.intp]:
+    """For each bin and frame (n_bins, n_frames) the bin of the local maximum that is nearest."""
+    bins = np.arange(magnitude.shape[0])[:, None]
+    is_peak = magnitude == maximum_filter1d(magnitude, 5, axis=0)
+    below = np.maximum.accumulate(np.where(is_peak, bins, -magnitude.shape[0]), axis=0)
+    above = np.minimum.accumulate(np.where(is_peak, bins, 2 * magnitude.shape[0])[::-1], axis=0)[::-1]
+    return np.where(bins - below <= above - bins, below, above)
 
 
 def pause(waveform: Waveform, sample_rate: int, rng: Rng) -> Waveform:

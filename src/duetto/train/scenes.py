@@ -11,6 +11,9 @@ from duetto.train.rhythm import rhythm
 Waveform = NDArray[np.float32]
 Rng = np.random.Generator
 
+INTERVALS = (-12, -5, -4, -3, 3, 4, 5, 7)
+"""Semitones between a voice and the one that sings along."""
+
 
 class SceneMaker:
     """Lets the effects of a scene happen, each with its share; mono goes in, stereo comes out."""
@@ -20,11 +23,14 @@ class SceneMaker:
         self.sample_rate = sample_rate
 
     def voice(self, mono: Waveform, other: Waveform | None, rng: Rng) -> Waveform:
-        """A voice (1, n_samples) in the middle or near it, and another one further out."""
+        """A voice (1, n_samples) in the middle or near it, and others further out."""
         voice = self._voice(mono, rng, most=0.1)
-        if other is not None:
-            level = effects.decibels(rng.uniform(-12, 0)) * effects.rms(voice) / max(effects.rms(other), 1e-9)
-            voice = voice + self._voice(other, rng, most=0.8) * np.float32(level)
+        others = [] if other is None else [other]
+        if effects.happens(self.config.harmony, rng):
+            others.append(effects.transpose(mono, float(rng.choice(INTERVALS)), self.sample_rate))
+        for each in others:
+            level = effects.decibels(rng.uniform(-12, 0)) * effects.rms(voice) / max(effects.rms(each), 1e-9)
+            voice = voice + self._voice(each, rng, most=0.8) * np.float32(level)
         if effects.happens(self.config.pause, rng):
             voice = effects.pause(voice, self.sample_rate, rng)
         return voice
