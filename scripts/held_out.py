@@ -102,12 +102,14 @@ def mix(voice: Path, music: Path, seed: int | None) -> TrackAudio:
     waveforms, rates = zip(load_audio(voice), load_audio(music), strict=True)
     rate = min(rates)
     vocals, accompaniment = (
-        resampled(waveform[:1], found, rate, "") for waveform, found in zip(waveforms, rates, strict=True)
+        resampled(waveform, found, rate, "") for waveform, found in zip(waveforms, rates, strict=True)
     )
     n_samples = min(SECONDS * rate, vocals.shape[-1], accompaniment.shape[-1])
     start = (accompaniment.shape[-1] - n_samples) // 2
     vocals, accompaniment = vocals[:, :n_samples], accompaniment[:, start : start + n_samples]
-    if seed is not None:
+    if seed is None:
+        accompaniment = accompaniment.mean(axis=0, keepdims=True)
+    else:
         rng, maker = np.random.default_rng(seed), SceneMaker(SCENE, rate)
         vocals, accompaniment = maker.voice(vocals, None, rng), maker.music(accompaniment, None, rng)
     vocals = vocals * np.float32(np.sqrt(np.sum(accompaniment**2) / np.sum(vocals**2)))

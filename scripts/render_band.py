@@ -1,6 +1,6 @@
 """Renders instrumental songs of a band (`band_songs`) with sampled instruments and guitar amplifiers.
 
-    python scripts/render_band.py DATA/band --songs 90
+    python scripts/render_band.py DATA/band --songs 77
 
 The free music from which `duetto` learns holds little of what most songs stand on: driven guitars, a drum
 kit, an electric bass, a solo over them. Needs the package mido, FluidSynth and its sound fonts, which are
@@ -75,14 +75,13 @@ def _bent(note: Note, channel: int, tempo: float) -> list[Event]:
 
 
 def render(file: mido.MidiFile, font: Path) -> Waveform:
-    """What FluidSynth plays, (n_samples,)."""
+    """What FluidSynth plays, (2, n_samples)."""
     with tempfile.TemporaryDirectory() as folder:
         score, played = Path(folder, "score.mid"), Path(folder, "played.wav")
         file.save(score)
         options = ["-ni", "-q", "-r", str(SAMPLE_RATE), "-g", "0.4"]
         subprocess.run(["fluidsynth", *options, "-F", played, font, score], check=True, capture_output=True)
-        stereo, _ = load_audio(played)
-        return np.asarray(stereo.mean(axis=0))
+        return load_audio(played)[0]
 
 
 def amplify(guitar: Waveform, drive_db: float, rng: Rng) -> Waveform:
@@ -96,20 +95,21 @@ def amplify(guitar: Waveform, drive_db: float, rng: Rng) -> Waveform:
 
 
 def mix(song: Song, font: Path, rng: Rng) -> Waveform:
-    """The song (1, n_samples), with a peak of 0.7; driven guitars at -9 to 1 dB of the rest."""
+    """The song (2, n_samples), with a peak of 0.7; driven guitars at -9 to 1 dB of the rest."""
     clean = [part for part in song.parts if part.drive_db is None]
     layers = [render(midi(clean, song.tempo), font)] if any(part.notes for part in clean) else []
     level = layers[0].std() if layers else 0.1
     for part in song.parts:
         if part.drive_db is not None and part.notes:
-            guitar = amplify(render(midi([part], song.tempo), font), part.drive_db, rng)
+            guitar = amplify(render(midi([part], song.tempo), font).mean(axis=0), part.drive_db, rng)
             gain = level * 10 ** (rng.uniform(-9, 1) / 20) / (guitar.std() + 1e-9)
-            layers.append((guitar * gain).astype(np.float32))
-    total = np.zeros(SECONDS * SAMPLE_RATE, np.float32)
+            angle = part.pan / 127 * np.pi / 2
+            layers.append(np.outer([np.cos(angle), np.sin(angle)], guitar * gain * np.sqrt(2)))
+    total = np.zeros((2, SECONDS * SAMPLE_RATE), np.float32)
     for layer in layers:
-        n_samples = min(total.size, layer.size)
-        total[:n_samples] += layer[:n_samples]
-    return total[None] * np.float32(0.7 / (np.abs(total).max() + 1e-9))
+        n_samples = min(total.shape[1], layer.shape[1])
+        total[:, :n_samples] += layer[:, :n_samples]
+    return total * np.float32(0.7 / (np.abs(total).max() + 1e-9))
 
 
 def main() -> None:
@@ -117,7 +117,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--songs", type=int, default=90)
+    parser.add_argument("--songs", type=int, default=77)
     parser.add_argument("--first", type=int, default=0, help="number of the first song")
     parser.add_argument("--fonts", type=Path, nargs="+", default=FONTS)
     arguments = parser.parse_args()

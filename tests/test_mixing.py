@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from duetto.stft import STFT
-from duetto.train.config import MixingConfig
+from duetto.train.config import MixingConfig, SceneConfig
 from duetto.train.mixing import RandomMixer, Sources, fixed_excerpts
 
 LENGTHS = (700, 1000, 1500)
@@ -18,8 +18,8 @@ def numbered_tracks() -> list[Sources]:
     starts = np.cumsum((1, *LENGTHS))
     return [
         Sources(
-            vocals=np.arange(start + 100_000, start + 100_000 + length, dtype=np.float32),
-            accompaniment=np.arange(start, start + length, dtype=np.float32),
+            vocals=np.arange(start + 100_000, start + 100_000 + length, dtype=np.float32)[None],
+            accompaniment=np.arange(start, start + length, dtype=np.float32)[None],
         )
         for start, length in zip(starts, LENGTHS, strict=False)
     ]
@@ -50,9 +50,9 @@ def test_a_batch_depends_on_seed_and_step_alone() -> None:
 
 def test_recordings_are_drawn_by_their_length_and_their_odds() -> None:
     tracks = [
-        Sources(np.full(1000, 1, np.float32), np.full(1000, 1, np.float32), odds=0.0),
-        Sources(np.full(1000, 2, np.float32), np.full(1000, 2, np.float32), odds=3.0),
-        Sources(np.full(3000, 3, np.float32), np.full(3000, 3, np.float32)),
+        Sources(np.full((1, 1000), 1, np.float32), np.full((1, 1000), 1, np.float32), odds=0.0),
+        Sources(np.full((1, 1000), 2, np.float32), np.full((1, 1000), 2, np.float32), odds=3.0),
+        Sources(np.full((1, 3000), 3, np.float32), np.full((1, 3000), 3, np.float32)),
     ]
     drawn = RandomMixer(tracks, MixingConfig(remix=1), n_samples=4, sample_rate=16_000, seed=0).batch(0, 2000)
     for source in (0, 1):
@@ -93,7 +93,7 @@ def test_every_second_of_audio_is_equally_likely() -> None:
 
 
 def test_gains_fill_their_ranges_and_stay_in_them() -> None:
-    tracks = [Sources(vocals=np.ones(10, np.float32), accompaniment=np.ones(10, np.float32))]
+    tracks = [Sources(vocals=np.ones((1, 10), np.float32), accompaniment=np.ones((1, 10), np.float32))]
     config = MixingConfig(gain_db=6, balance_db=4)
     batch = RandomMixer(tracks, config, n_samples=5, sample_rate=16_000, seed=0).batch(0, 2000)
     decibels = 20 * np.log10(batch[..., 0, 0].astype(float))
@@ -108,7 +108,9 @@ def test_each_source_is_played_at_a_pitch_of_its_own_within_the_range(rng: np.ra
     n_samples, hertz = 8192, 1000
     tone = np.sin(2 * np.pi * hertz * np.arange(16000) / 16000).astype(np.float32)
     config = MixingConfig(pitch_semitones=3)
-    tones = RandomMixer([Sources(tone, tone)], config, n_samples=n_samples, sample_rate=16_000, seed=0)
+    tones = RandomMixer(
+        [Sources(tone[None], tone[None])], config, n_samples=n_samples, sample_rate=16_000, seed=0
+    )
     batch = tones.batch(0, 60)[:, :, 0]
     assert batch.shape == (60, 2, n_samples)
     spectra = np.abs(np.fft.rfft(batch * np.hanning(n_samples), axis=-1))
@@ -120,7 +122,7 @@ def test_each_source_is_played_at_a_pitch_of_its_own_within_the_range(rng: np.ra
 
 def test_no_gain_leaves_samples_as_they_are() -> None:
     assert set(np.unique(mixer().batch(0, 50))) <= set(
-        np.concatenate([np.concatenate([t.vocals, t.accompaniment]) for t in numbered_tracks()])
+        np.concatenate([[*t.vocals[0], *t.accompaniment[0]] for t in numbered_tracks()])
     )
 
 
@@ -132,12 +134,12 @@ def test_no_gain_leaves_samples_as_they_are() -> None:
 def test_fixed_excerpts_hold_every_frame_once(lengths: list[int], n_frames: int, hop_length: int) -> None:
     rng = np.random.default_rng(0)
     stft = STFT(n_fft=128, hop_length=hop_length, window="sine", centred=False)
-    tracks = [Sources(*rng.standard_normal((2, length)).astype(np.float32)) for length in lengths]
+    tracks = [Sources(*rng.standard_normal((2, 1, length)).astype(np.float32)) for length in lengths]
     excerpts = fixed_excerpts(tracks, stft, n_frames=n_frames, shift_samples=0)
     assert excerpts.shape[1:] == (2, 1, 128 + (n_frames - 1) * hop_length)
     row = 0
     for track in tracks:
-        whole = stft.forward(np.stack([track.vocals, track.accompaniment]))
+        whole = stft.forward(np.concatenate([track.vocals, track.accompaniment]))
         n_excerpts = max(1, -(-whole.shape[-1] // n_frames))
         pieces = stft.forward(excerpts[row : row + n_excerpts, :, 0])
         joined = np.concatenate(list(pieces), axis=-1)
@@ -148,7 +150,7 @@ def test_fixed_excerpts_hold_every_frame_once(lengths: list[int], n_frames: int,
 
 def test_a_tail_is_filled_with_zeros() -> None:
     stft = STFT(n_fft=128, hop_length=64, window="sine", centred=False)
-    track = Sources(vocals=np.ones(500, np.float32), accompaniment=np.full(500, 2, np.float32))
+    track = Sources(vocals=np.ones((1, 500), np.float32), accompaniment=np.full((1, 500), 2, np.float32))
     excerpts = fixed_excerpts([track], stft, n_frames=4, shift_samples=0)
     assert len(excerpts) == 2  # 6 frames in excerpts of 4
     assert np.array_equal(excerpts[1, :, 0], np.repeat([[1.0], [2.0]], 320, 1) * (np.arange(320) < 500 - 256))
@@ -161,8 +163,8 @@ def test_full_batches_hold_one_copy_for_every_shift(shift_samples: int) -> None:
     excerpts = fixed_excerpts([track], stft, n_frames=100, shift_samples=shift_samples)
     assert len(excerpts) == -(-700 // shift_samples)
     for copy, (vocals, accompaniment) in enumerate(excerpts[:, :, 0]):
-        assert np.array_equal(accompaniment[:700], track.accompaniment)
-        assert np.array_equal(vocals[:700], np.roll(track.vocals, copy * shift_samples))
+        assert np.array_equal(accompaniment[:700], track.accompaniment[0])
+        assert np.array_equal(vocals[:700], np.roll(track.vocals[0], copy * shift_samples))
 
 
 # --- levels, layers, silence, scenes
@@ -192,7 +194,7 @@ def noises(n_tracks: int = 3, n_samples: int = 4_000) -> list[Sources]:
     chance = np.random.default_rng(0)
     levels = [0.01, 0.1, 0.5]
     return [
-        Sources(*(level * chance.standard_normal((2, n_samples))).astype(np.float32))
+        Sources(*(level * chance.standard_normal((2, 1, n_samples))).astype(np.float32))
         for level in levels[:n_tracks]
     ]
 
@@ -236,14 +238,14 @@ def test_equal_levels_are_equal_and_balance_comes_after() -> None:
 
 
 def test_silence_is_not_made_as_loud_as_music() -> None:
-    silence = [Sources(np.full(500, 1e-6, np.float32), np.ones(500, np.float32))]
+    silence = [Sources(np.full((1, 500), 1e-6, np.float32), np.ones((1, 500), np.float32))]
     batch = drawn(silence, 3, 100, equal_level=True)
     assert batch[:, 0] == pytest.approx(1e-4)
     assert batch[:, 1] == pytest.approx(0.1)
 
 
 def test_second_music_lies_0_to_10_db_below_the_first() -> None:
-    tracks = [Sources(np.ones(100, np.float32), np.ones(100, np.float32))]
+    tracks = [Sources(np.ones((1, 100), np.float32), np.ones((1, 100), np.float32))]
     batch = drawn(tracks, 200, 10, second_music=0.5)
     assert (batch[:, 0] == 1).all()
     above = batch[:, 1, 0] - 1
@@ -272,7 +274,7 @@ def test_scenes_are_stereo_and_depend_on_seed_and_step_alone() -> None:
 @pytest.mark.parametrize("scene", [None, {}])
 def test_solo_recordings_are_mixed_with_others(scene: dict[str, float] | None) -> None:
     """A voice that has no music of its own gets another's, though nothing is remixed."""
-    ones = np.ones(300, np.float32)
+    ones = np.ones((1, 300), np.float32)
     tracks = [Sources(ones, None), Sources(None, 2 * ones), Sources(None, 2 * ones)]
     batch = drawn(tracks, 20, 40, scene=scene)
     assert np.isfinite(batch).all()
@@ -283,8 +285,20 @@ def test_solo_recordings_are_mixed_with_others(scene: dict[str, float] | None) -
 
 def test_a_full_batch_leaves_solo_recordings_out() -> None:
     stft = STFT(n_fft=128, hop_length=64, window="sine", centred=False)
-    ones = np.ones(500, np.float32)
+    ones = np.ones((1, 500), np.float32)
     tracks = [Sources(ones, None), Sources(ones, 2 * ones), Sources(None, ones)]
     excerpts = fixed_excerpts(tracks, stft, n_frames=100, shift_samples=0)
     assert len(excerpts) == 1
     assert (excerpts[0, :, 0, :500] == [[1], [2]]).all()
+
+
+@pytest.mark.parametrize("scene", [None, dict.fromkeys(SceneConfig.model_fields, 0.0)])
+def test_music_in_stereo_stays_so_in_scenes_alone(scene: dict[str, float] | None) -> None:
+    """Its sides may change places, and a second one comes as it is; without scenes all is mono."""
+    sides = np.repeat(np.array([[1], [3]], np.float32), 300, axis=1)
+    tracks = [Sources(np.ones((1, 300), np.float32), None), Sources(None, sides)]
+    music = drawn(tracks, 20, 40, scene=scene)[:, 1, :, 0]
+    assert {tuple(levels) for levels in music.tolist()} == ({(1.0, 3.0), (3.0, 1.0)} if scene else {(2.0,)})
+    doubled = drawn(tracks, 20, 40, scene=scene, second_music=1.0)[:, 1, :, 0]
+    assert (doubled.mean(1) > 2).all()
+    assert (doubled.mean(1) <= 4).all()

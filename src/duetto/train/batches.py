@@ -66,7 +66,8 @@ def _without_rumble(source: Sources, config: DataConfig) -> Sources:
 def _load(track: Track) -> Sources:
     audio = track.load()
     vocals, accompaniment = (
-        np.ascontiguousarray(audio.sources[name].mean(axis=0)) for name in ("vocals", "accompaniment")
+        np.ascontiguousarray(audio.sources[name].mean(axis=0, keepdims=True))
+        for name in ("vocals", "accompaniment")
     )
     return Sources(vocals=vocals, accompaniment=accompaniment)
 

@@ -19,10 +19,12 @@ Waveform = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Sources:
-    """One recording in memory: mono waveforms of equal length, each (n_samples,), None for what it lacks."""
+    """One recording in memory: waveforms of equal length, None for what it lacks."""
 
     vocals: Waveform | None
+    """(1, n_samples)."""
     accompaniment: Waveform | None
+    """(1 or 2, n_samples)."""
     odds: float = 1.0
     """How likely each of its seconds is to be drawn, against others."""
 
@@ -32,7 +34,7 @@ class _Pool:
 
     def __init__(self, tracks: Sequence[tuple[Waveform, float]]) -> None:
         self.recordings = [recording for recording, _ in tracks]
-        odds = np.array([recording.size * odds for recording, odds in tracks])
+        odds = np.array([recording.shape[-1] * odds for recording, odds in tracks])
         self._odds = odds / odds.sum()
 
     def draw(self, rng: np.random.Generator) -> int:
@@ -67,13 +69,13 @@ class RandomMixer:
         singer, other = self._voices.draw(rng), self._music.recordings[self._music.draw(rng)]
         vocals, own = self._voices.recordings[singer], self._own_music[singer]
         music = other if rng.random() < config.remix or own is None else own
-        starts = rng.integers(0, [vocals.size, music.size])
+        starts = rng.integers(0, [vocals.shape[-1], music.shape[-1]])
         music_start = starts[1] if config.circular_shift or music is not own else starts[0]
         gain = rng.uniform(-1, 1) * config.gain_db
         balance = rng.uniform(-1, 1) * config.balance_db
         speeds = 2 ** (rng.uniform(-1, 1, 2) * config.pitch_semitones / 12)
-        voice = self._excerpt(vocals, starts[0], speeds[0])[None]
-        band = self._excerpt(music, music_start, speeds[1])[None]
+        voice = self._excerpt(vocals, starts[0], speeds[0])
+        band = self._excerpt(music, music_start, speeds[1])
         voice, band = self._layered(voice, band, rng)
         if config.equal_level:
             voice, band = (source * np.float32(0.1 / max(rms(source), 1e-3)) for source in (voice, band))
@@ -88,27 +90,29 @@ class RandomMixer:
     def _layered(
         self, voice: Waveform, band: Waveform, rng: np.random.Generator
     ) -> tuple[Waveform, Waveform]:
-        """More of the same over a voice and a band, each (1, n_samples), and what a scene makes of them."""
+        """More of the same over a voice and a band, and the scene of them; without scenes, in mono."""
         more_music = self._another(self._music, rng) if happens(self.config.second_music, rng) else None
         if not self._scenes:
-            return voice, band if more_music is None else band + more_music * decibels(rng.uniform(-10, 0))
+            if more_music is not None:
+                band = band + more_music * decibels(rng.uniform(-10, 0))
+            return voice, band.mean(axis=0, keepdims=True)
         sing_along = happens(self._scenes.config.second_voice, rng)
         more_voice = self._another(self._voices, rng) if sing_along else None
         return self._scenes.voice(voice, more_voice, rng), self._scenes.music(band, more_music, rng)
 
     def _another(self, pool: _Pool, rng: np.random.Generator) -> Waveform:
-        """An excerpt (1, n_samples) of any recording."""
+        """An excerpt (n_channels, n_samples) of any recording."""
         recording = pool.recordings[pool.draw(rng)]
         speed = 2 ** (rng.uniform(-1, 1) * self.config.pitch_semitones / 12)
-        return self._excerpt(recording, int(rng.integers(0, recording.size)), speed)[None]
+        return self._excerpt(recording, int(rng.integers(0, recording.shape[-1])), speed)
 
     def _excerpt(self, waveform: Waveform, start: int, speed: float) -> Waveform:
         """`n_samples` from `start`, round the end to the beginning, played at `speed`."""
         ratio = Fraction(speed).limit_denominator(24)  # short enough for a polyphase filter, 1 % off at most
         n_taken = math.ceil(self.n_samples * ratio) + 1
-        taken = np.take(waveform, np.arange(start, start + n_taken), mode="wrap")
-        played = resample_poly(taken, ratio.denominator, ratio.numerator) if ratio != 1 else taken
-        return np.asarray(played[: self.n_samples], np.float32)
+        taken = np.take(waveform, np.arange(start, start + n_taken), axis=-1, mode="wrap")
+        played = resample_poly(taken, ratio.denominator, ratio.numerator, axis=-1) if ratio != 1 else taken
+        return np.asarray(played[:, : self.n_samples], np.float32)
 
 
 def fixed_excerpts(tracks: Sequence[Sources], stft: STFT, *, n_frames: int, shift_samples: int) -> Waveform:
@@ -125,9 +129,9 @@ def fixed_excerpts(tracks: Sequence[Sources], stft: STFT, *, n_frames: int, shif
     for track in tracks:
         if track.vocals is None or track.accompaniment is None:
             continue  # a solo recording is no mixture
-        length = track.vocals.size
+        length = track.vocals.shape[-1]
         for shift in range(0, length, shift_samples or length):
-            sources = np.stack([np.roll(track.vocals, shift), track.accompaniment])
+            sources = np.concatenate([np.roll(track.vocals, shift), track.accompaniment])
             for start in range(0, max(1, length - stft.n_fft + 1), n_frames * stft.hop_length):
                 piece = sources[:, start : start + n_samples]
                 excerpts.append(np.pad(piece, [(0, 0), (0, n_samples - piece.shape[1])]))

@@ -1,4 +1,4 @@
-"""Stereo scenes from mono recordings: a voice, the music around it, and the master of both."""
+"""Stereo scenes from recordings: a voice, the music around it, and the master of both."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ INTERVALS = (-12, -5, -4, -3, 3, 4, 5, 7)
 
 
 class SceneMaker:
-    """Lets the effects of a scene happen, each with its share; mono goes in, stereo comes out."""
+    """Lets the effects of a scene happen, each with its share; mono becomes stereo."""
 
     def __init__(self, config: SceneConfig, sample_rate: int) -> None:
         self.config = config
@@ -58,19 +58,20 @@ class SceneMaker:
             voice = effects.reverberate(voice, rate, rng)
         return voice
 
-    def music(self, mono: Waveform, other: Waveform | None, rng: Rng) -> Waveform:
-        """Music (1, n_samples), and other music at 0 to 10 dB below it, each at a place of its own."""
-        music = self._music(mono, rng)
+    def music(self, recording: Waveform, other: Waveform | None, rng: Rng) -> Waveform:
+        """Music (1 or 2, n_samples), and other music 0 to 10 dB below it; what is mono gets a place."""
+        n_samples = recording.shape[-1]
+        music = self._music(recording, rng)
         if other is not None:
             level = effects.decibels(rng.uniform(-10, 0)) * effects.rms(music) / max(effects.rms(other), 1e-9)
             music = music + self._music(other, rng) * np.float32(level)
         if effects.happens(self.config.rhythm, rng):
             level = effects.decibels(rng.uniform(-12, 3)) * effects.rms(music) / 0.1
-            beat = rhythm(mono.shape[-1], self.sample_rate, rng)
+            beat = rhythm(n_samples, self.sample_rate, rng)
             music = music + self._music(beat, rng) * np.float32(level)
         if effects.happens(self.config.lead, rng):
             level = effects.decibels(rng.uniform(-12, 3)) * effects.rms(music) / 0.1
-            music = music + self._music(lead(mono.shape[-1], self.sample_rate, rng), rng) * np.float32(level)
+            music = music + self._music(lead(n_samples, self.sample_rate, rng), rng) * np.float32(level)
         if effects.happens(self.config.pause / 2, rng):
             music = effects.pause(music, self.sample_rate, rng)
         return music
@@ -81,9 +82,12 @@ class SceneMaker:
             music = effects.distort(music, rng)
         if effects.happens(config.equalise, rng):
             music = effects.equalise(music, rate, rng)
-        music = effects.place(music, rng, most=0.9 if rng.random() < 0.3 else 0.2)
-        if effects.happens(config.widen, rng):
-            music = effects.widen(music, rate, rng)
+        if len(music) == 2:
+            music = music[:: rng.choice((-1, 1))]
+        else:
+            music = effects.place(music, rng, most=0.9 if rng.random() < 0.3 else 0.2)
+            if effects.happens(config.widen, rng):
+                music = effects.widen(music, rate, rng)
         if effects.happens(config.room / 3, rng):
             music = effects.reverberate(music, rate, rng)
         return music

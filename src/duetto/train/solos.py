@@ -36,13 +36,15 @@ class Solo:
     odds: float = 1.0
 
     def load(self, sample_rate: int) -> Sources:
-        """The recording in mono at `sample_rate` hertz.
+        """The recording at `sample_rate` hertz; vocals, and what has more than two channels, in mono.
 
         Raises:
             DatasetError: it has a lower sample rate.
         """
-        mono = _mono(self.path, sample_rate)
-        return Sources(**{"vocals": None, "accompaniment": None, self.source: mono}, odds=self.odds)
+        audio = _audio(self.path, sample_rate)
+        if self.source == "vocals" or len(audio) > 2:
+            audio = audio.mean(axis=0, keepdims=True)
+        return Sources(**{"vocals": None, "accompaniment": None, self.source: audio}, odds=self.odds)
 
 
 def load_solos(config: DataConfig, root: Path) -> list[Solo]:
@@ -89,11 +91,11 @@ def held_out_mixtures(solos: list[Solo], config: DataConfig) -> list[Track]:
 
 def _mixture(voice: Path, music: Path, sample_rate: int) -> TrackAudio:
     """The beginning of the voice over the middle of the music; silence has no energy to make equal."""
-    sources = [_mono(path, sample_rate) for path in (voice, music)]
-    n_samples = min(LONGEST_SECONDS * sample_rate, *(source.size for source in sources))
-    starts = [0, (sources[1].size - n_samples) // 2]
+    sources = [_audio(path, sample_rate).mean(axis=0, keepdims=True) for path in (voice, music)]
+    n_samples = min(LONGEST_SECONDS * sample_rate, *(source.shape[-1] for source in sources))
+    starts = [0, (sources[1].shape[-1] - n_samples) // 2]
     vocals, accompaniment = (
-        source[None, start : start + n_samples] for source, start in zip(sources, starts, strict=True)
+        source[:, start : start + n_samples] for source, start in zip(sources, starts, strict=True)
     )
     energies = [float(np.square(source, dtype=float).sum()) for source in (vocals, accompaniment)]
     if min(energies) > 0:
@@ -101,6 +103,6 @@ def _mixture(voice: Path, music: Path, sample_rate: int) -> TrackAudio:
     return TrackAudio({"vocals": vocals, "accompaniment": accompaniment}, sample_rate)
 
 
-def _mono(path: Path, sample_rate: int) -> NDArray[np.float32]:
+def _audio(path: Path, sample_rate: int) -> NDArray[np.float32]:
     audio, found_rate = load_audio(path)
-    return resampled(audio.mean(axis=0), found_rate, sample_rate, str(path))
+    return resampled(audio, found_rate, sample_rate, str(path))
