@@ -87,11 +87,12 @@ def scores(metadata: BundleMetadata) -> list[str]:
 def held_out(metadata: BundleMetadata) -> list[str]:
     groups, levels = metadata.metrics["held_out"], metadata.metrics["levels_db"]
     protocol = next(iter(groups.values()))
+    band = " --band FOLDER" if any("band" in name for name in groups) else ""
     return [
         f"Scores in dB on singers and music that it never heard ({protocol['protocol']}; "
         f"{protocol['aggregation']}; intervals: {protocol['interval']}), as printed by",
         "",
-        f"    python scripts/held_out.py ../shared/data --model {metadata.name}",
+        f"    python scripts/held_out.py ../shared/data{band} --model {metadata.name}",
         "",
         *table(groups),
         "",
