@@ -66,6 +66,8 @@ def training(metadata: BundleMetadata) -> str:
             f", {training['step']} steps in {training['seconds'] / 60:.0f} minutes; the weights of step "
             f"{training['best_step']}, the best on the dev tracks"
         )
+    if "mean_with" in training:
+        text += f", averaged with those of `{training['mean_with']}`"
     if "start" in unusual:
         text += "; [where the start came from](experiments.md#to-train-the-bundles-again)"
     return text
