@@ -8,6 +8,7 @@ under the MIT licence (Debian: fluidsynth, fluid-soundfont-gm, musescore-general
 """
 
 import argparse
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -121,6 +122,10 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first song")
     parser.add_argument("--fonts", type=Path, nargs="+", default=FONTS)
     arguments = parser.parse_args()
+    if not shutil.which("fluidsynth"):
+        parser.error("fluidsynth is not installed")
+    if missing := [str(font) for font in arguments.fonts if not font.exists()]:
+        parser.error(f"no sound font {', '.join(missing)}; install it or name others with --fonts")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for number in range(arguments.first, arguments.first + arguments.songs):
         target = arguments.folder / f"band-{number:03}.flac"
