@@ -44,6 +44,8 @@ def main() -> None:
     parser.add_argument("--model", default="duetto")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    if options.band and not any(options.band.glob("*.flac")):
+        parser.error(f"{options.band} holds no songs; scripts/render_band.py makes some")
     separator = Separator(options.model)
     print("| material | clips | mixture SI-SDR | vocals SI-SDR | vocals GNSDR | accompaniment GNSDR |")
     print("|---|---|---|---|---|---|")

@@ -7,25 +7,31 @@ unlike what the second run learned from, the mean keeps more of what the first k
 fine-tuning of zero-shot models", 2022).
 """
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
 
 def main() -> None:
-    first, second, both = map(Path, sys.argv[1:])
-    one, other = (load_file(run / "best.safetensors") for run in (first, second))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name in ("first", "second", "both"):
+        parser.add_argument(name, type=Path)
+    runs = parser.parse_args()
+    one, other = (load_file(run / "best.safetensors") for run in (runs.first, runs.second))
     mean = {
         name: (one[name] + weight) / 2 if weight.is_floating_point() else weight
         for name, weight in other.items()
     }
-    both.mkdir(parents=True)
-    save_file(mean, both / "best.safetensors")
-    (both / "config.json").write_bytes((second / "config.json").read_bytes())
-    summary = json.loads((second / "summary.json").read_text())
-    (both / "summary.json").write_text(json.dumps({**summary, "mean_with": str(first)}, indent=1))
+    runs.both.mkdir(parents=True)
+    save_file(mean, runs.both / "best.safetensors")
+    (runs.both / "config.json").write_bytes((runs.second / "config.json").read_bytes())
+    summary = json.loads((runs.second / "summary.json").read_text())
+    summary["mean_with"] = str(runs.first)
+    (runs.both / "summary.json").write_text(json.dumps(summary, indent=1))
 
 
 if __name__ == "__main__":

@@ -164,9 +164,9 @@ def double(waveform: Waveform, sample_rate: int, rng: Rng) -> Waveform:
 
 
 def transpose(mono: Waveform, semitones: float, sample_rate: int) -> Waveform:
-    """Another pitch at the same pace: (1, n_samples) stretched by a phase vocoder, then played faster.
+    """Another pitch at the same pace: (1, n_samples) stretched by a phase vocoder, resampled.
 
-    Laroche and Dolson, "Improved phase vocoder time-scale modification of audio", 1999, section III B.
+    Laroche and Dolson, "Improved phase vocoder time-scale modification of audio", 1999: identity phase locking.
     """
     ratio = Fraction(2 ** (semitones / 12)).limit_denominator(24)
     n_fft = 2 ** round(np.log2(0.064 * sample_rate))
@@ -182,9 +182,8 @@ def transpose(mono: Waveform, semitones: float, sample_rate: int) -> Waveform:
     magnitude = magnitude[:, before] * (1 - share) + magnitude[:, before + 1] * share
     phase = np.cumsum(np.hstack([np.angle(spectrum[:, :1]), advance[:, before[:-1]]]), axis=1)
     own = np.angle(spectrum[:, before])
-    turned = np.take_along_axis(
-        phase - own, _nearest_peaks(magnitude), axis=0
-    )  # bins of a partial stay in phase
+    peaks = _nearest_peaks(magnitude)  # the bins of a partial stay in phase with it
+    turned = np.take_along_axis(phase - own, peaks, axis=0)
     stretched = stft.istft(magnitude * np.exp(1j * (own + turned)))
     played = resample_poly(stretched, ratio.denominator, ratio.numerator)[: mono.shape[-1]]
     return np.pad(played, (0, mono.shape[-1] - played.size)).astype(np.float32)[None]
