@@ -164,9 +164,9 @@ def double(waveform: Waveform, sample_rate: int, rng: Rng) -> Waveform:
 
 
 def transpose(mono: Waveform, semitones: float, sample_rate: int) -> Waveform:
-    """Another pitch at the same pace: (1, n_samples) stretched by a phase vocoder, resampled.
+    """Another pitch at the same pace: (1, n_samples), stretched by a phase vocoder and resampled.
 
-    Laroche and Dolson, "Improved phase vocoder time-scale modification of audio", 1999: identity phase locking.
+    Identity phase locking: Laroche and Dolson, "Improved phase vocoder time-scale modification of audio", 1999.
     """
     ratio = Fraction(2 ** (semitones / 12)).limit_denominator(24)
     n_fft = 2 ** round(np.log2(0.064 * sample_rate))
