@@ -166,7 +166,7 @@ def double(waveform: Waveform, sample_rate: int, rng: Rng) -> Waveform:
 def transpose(mono: Waveform, semitones: float, sample_rate: int) -> Waveform:
     """Another pitch at the same pace: (1, n_samples), stretched by a phase vocoder and resampled.
 
-    Identity phase locking: Laroche and Dolson, "Improved phase vocoder time-scale modification of audio", 1999.
+    Laroche and Dolson, "Improved phase vocoder time-scale modification of audio", 1999: identity locking.
     """
     ratio = Fraction(2 ** (semitones / 12)).limit_denominator(24)
     n_fft = 2 ** round(np.log2(0.064 * sample_rate))
