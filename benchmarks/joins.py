@@ -1,9 +1,9 @@
-"""Shows how far a song separated in segments is from one pass over the whole.
+"""Shows how far a song separated in pieces is from one pass over the whole.
 
 Usage: python benchmarks/joins.py ../shared/data [--model duetto]
 
 Real voices over real music, two minutes each, in stereo: the difference of the vocals in dB of the song, by
-how long segments are and how much of it they share.
+how long the pieces are.
 """
 
 import argparse
@@ -18,7 +18,7 @@ MUSIC = (
     "lincity-ng-001", "lincity-ng-002", "opensurge-013", "beatgame-001", "beatgame-012", "super_tux_party-007"
 )  # fmt: skip
 SECONDS = 120
-WAYS = ((12.76, 3.16), (12.76, 3.8), (12.76, 4.44))
+LENGTHS = (10.24, 15.36, 20.48)
 
 
 def main() -> None:
@@ -26,8 +26,8 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", default="duetto")
     options = parser.parse_args()
-    print("| music | " + " | ".join(f"{length} s, {shared} shared" for length, shared in WAYS) + " |")
-    print("|" + (len(WAYS) + 1) * "---|")
+    print("| music | " + " | ".join(f"{length} s" for length in LENGTHS) + " |")
+    print("|" + (len(LENGTHS) + 1) * "---|")
     voices = [*(options.data / "vocals").glob("csd*.opus"), *(options.data / "vocals").glob("vocadito*.opus")]
     voice = np.concatenate([load_audio(path)[0].mean(axis=0) for path in sorted(voices)[:12]])
     for name in MUSIC:
@@ -37,8 +37,8 @@ def main() -> None:
         song = (music + sung * (rms(music) / rms(sung))).astype(np.float32) / 2
         whole = Separator(options.model, segment_seconds=SECONDS + 10).separate(song, rate)["vocals"]
         cells = []
-        for length, shared in WAYS:
-            separator = Separator(options.model, segment_seconds=length, overlap_seconds=shared)
+        for length in LENGTHS:
+            separator = Separator(options.model, segment_seconds=length)
             difference = separator.separate(song, rate)["vocals"] - whole
             cells.append(f"{20 * np.log10(rms(difference) / rms(song)):.1f}")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)

@@ -3,8 +3,10 @@
 Usage: python scripts/held_out.py ../shared/data [--band FOLDER] [--model duetto] [--out metrics.json]
 
 Every held-out voice is mixed at equal energy with music of every held-out kind, 12 s at most: in mono as it
-is, and as a stereo scene with rooms, equalisation and compression of its own (`duetto.train.scenes`). The
-clips of the held-out singer of MIR-1K are taken as they are. `--out` is for `duetto export --metrics`.
+is, and as a stereo scene with rooms, equalisation and compression of its own (`duetto.train.scenes`). And as
+a produced song, nearer to what is published: nearly every voice compressed, equalised and in a room, many
+doubled, in harmony or with echoes, the sum compressed and limited. The clips of the held-out singer of
+MIR-1K are taken as they are. `--out` is for `duetto export --metrics`.
 
 `--band` adds songs that `scripts/render_band.py` made with instruments which no training heard:
 
@@ -35,6 +37,10 @@ SECONDS = 12
 ALONE_SECONDS = 30
 SCENE = SceneConfig(second_voice=0, harmony=0, pause=0, formants=0, vibrato=0, rhythm=0, lead=0)
 """The voice and the music are those of the recordings."""
+PRODUCED = SceneConfig(
+    second_voice=0, pause=0, formants=0, vibrato=0, rhythm=0, lead=0, mono=0, coding=0, room=0.9,
+    compress=0.9, equalise=0.9, double=0.4, harmony=0.4, echo=0.3, widen=0.9, distort=0.1, master=0.9,
+)  # fmt: skip
 
 
 def main() -> None:
@@ -80,15 +86,14 @@ def groups_of(data: Path, band: Path | None) -> dict[str, list[Track]]:
     voices = recordings(data, "vocals", *VOICES)
     singer = [track for track in load_tracks("mir1k", data / "mir-1k", split="all") if track.singer == SINGER]
     groups = {f"karaoke pop (MIR-1K, {SINGER})": singer}
-    for in_stereo in (False, True):
+    for way, scene in (("mono", None), ("stereo scenes", SCENE), ("produced", PRODUCED)):
         for kind, music in kinds.items():
-            name = f"{kind}, {'stereo scenes' if in_stereo else 'mono'}"
-            groups[name] = [
+            groups[f"{kind}, {way}"] = [
                 Track(
                     f"{voice.stem} over {music[k % len(music)].stem}",
                     voice.stem,
                     None,
-                    partial(mix, voice, music[k % len(music)], k if in_stereo else None),
+                    partial(mix, voice, music[k % len(music)], scene, k),
                 )
                 for k, voice in enumerate(voices)
             ]
@@ -99,7 +104,7 @@ def recordings(data: Path, folder: str, *patterns: str) -> list[Path]:
     return sorted(path for pattern in patterns for path in (data / folder).glob(f"{pattern}.opus"))
 
 
-def mix(voice: Path, music: Path, seed: int | None) -> TrackAudio:
+def mix(voice: Path, music: Path, scene: SceneConfig | None, seed: int) -> TrackAudio:
     """The beginning of a voice over the middle of the music, at equal energy."""
     waveforms, rates = zip(load_audio(voice), load_audio(music), strict=True)
     rate = min(rates)
@@ -109,12 +114,15 @@ def mix(voice: Path, music: Path, seed: int | None) -> TrackAudio:
     n_samples = min(SECONDS * rate, vocals.shape[-1], accompaniment.shape[-1])
     start = (accompaniment.shape[-1] - n_samples) // 2
     vocals, accompaniment = vocals[:, :n_samples], accompaniment[:, start : start + n_samples]
-    if seed is None:
+    rng = np.random.default_rng(seed)
+    if scene is None:
         accompaniment = accompaniment.mean(axis=0, keepdims=True)
     else:
-        rng, maker = np.random.default_rng(seed), SceneMaker(SCENE, rate)
+        maker = SceneMaker(scene, rate)
         vocals, accompaniment = maker.voice(vocals, None, rng), maker.music(accompaniment, None, rng)
     vocals = vocals * np.float32(np.sqrt(np.sum(accompaniment**2) / np.sum(vocals**2)))
+    if scene is PRODUCED:
+        vocals, accompaniment = maker.master(np.stack([vocals, accompaniment]), rng)
     return TrackAudio({"vocals": vocals, "accompaniment": accompaniment}, rate)
 
 

@@ -24,7 +24,7 @@ def page() -> str:
 
 def card(bundle: Bundle) -> str:
     metadata = bundle.metadata
-    milliseconds = 1000 * metadata.look_ahead * metadata.hop_length / metadata.sample_rate
+    seconds = metadata.look_ahead * metadata.hop_length / metadata.sample_rate
     channels = CHANNELS[metadata.n_channels]
     sees = "magnitudes" if metadata.input == "magnitude" else f"complex spectrograms of {channels}"
     rows = {
@@ -34,7 +34,7 @@ def card(bundle: Bundle) -> str:
         "transform": f"{metadata.n_fft} points every {metadata.hop_length}, {metadata.window} window, "
         f"at {metadata.sample_rate} Hz; scaled to the song's sample rate",
         "sees": sees,
-        "look-ahead": f"{milliseconds:.0f} ms" if metadata.causal else "the whole of a segment",
+        "look-ahead": f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s",
         **({"hears a song": f"{metadata.n_passes} times, at other speeds"} if metadata.n_passes > 1 else {}),
         "trained on": metadata.training_data,
         "trained with": training(metadata),

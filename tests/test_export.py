@@ -126,6 +126,7 @@ def test_a_unets_bundle_gives_its_complex_masks(
     assert (metadata.input, metadata.n_channels) == ("spectrogram", n_channels)
     assert not metadata.causal
     assert not metadata.streams
+    assert metadata.first_frames == trained.first_frames
     assert metadata.frame_grid == 4
     n_weights = sum(weight.numel() for weight in trained.parameters())
     assert 0.99 * n_weights < metadata.n_parameters < n_weights  # norms have become part of convolutions
@@ -209,7 +210,7 @@ def test_metadata_say_what_was_trained(tmp_path: Path) -> None:
     said = dataclasses.asdict(bundle.metadata)
     probe = said.pop("probe")
     assert said == {
-        "format_version": 4,
+        "format_version": 5,
         "name": "small",
         "summary": "a small network",
         "sample_rate": 8000,
@@ -219,6 +220,7 @@ def test_metadata_say_what_was_trained(tmp_path: Path) -> None:
         "input": "magnitude",
         "n_channels": 1,
         "frame_grid": 1,
+        "first_frames": 0,
         "n_passes": 1,
         "sources": ["vocals", "accompaniment"],
         "causal": True,

@@ -189,33 +189,6 @@ def check_borders(audio: Waveform, rate: int) -> None:
     assert max(decibels(difference[:, s : s + half], whole[:, s : s + half]) for s in starts) < -60
 
 
-@pytest.mark.parametrize("model", ["duetto", "mir1k"])
-def test_segments_of_a_u_net_join_as_one_pass_would_but_for_little(model, minute):
-    """Against the song, since the vocals may be silent where two segments meet.
-
-    The example's synthetic voice is nearly an instrument: for what it is taken depends on what is far away.
-    """
-    audio, rate = minute
-    tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(20 * 16000) / 16000)[None]
-    for song, rate_, most in ((audio[:, : 24 * rate], rate, -40), (tone, 16000, -60)):
-        # at one speed: frames of the others lie on other grids, wherever a segment begins
-        whole = Separator(model, n_passes=1, segment_seconds=WHOLE).separate(song, rate_)["vocals"]
-        pieces = Separator(model, n_passes=1).separate(song, rate_)["vocals"]
-        assert decibels(pieces - whole, song) < most
-
-
-def test_segments_of_a_real_song_join_as_one_pass_would_but_for_little(shared):
-    """Within -60 dB of the song, as asked of the default model."""
-    music, rate = load_audio(shared / "data/instrumental/lincity-ng-001.opus")
-    voice = np.concatenate(
-        [load_audio(shared / f"data/vocals/vocadito-00{k}.opus")[0] for k in (1, 2)], axis=1
-    ).mean(axis=0)[: 40 * rate]
-    music = music[:, : voice.size]
-    song = voice * np.std(music) / np.std(voice) + music
-    whole = Separator(segment_seconds=WHOLE).separate(song, rate)["vocals"]
-    assert decibels(Separator().separate(song, rate)["vocals"] - whole, song) < -60
-
-
 def test_threads_may_share_a_separator_for_all_it_does(path, tmp_path):
     """Songs, streams and files at once, each with its own bytes."""
     separator = Separator(path, segment_seconds=1, overlap_seconds=0.25)
@@ -355,7 +328,7 @@ def test_a_segment_comes_in_late_where_the_network_looks_back_only():
         metadata = replace(METADATA, causal=False)
 
     late, even = (
-        separator._segmented(16000).rise for separator in (Separator(TinyEstimator()), Separator(Noncausal()))
+        separator._way(16000).rise for separator in (Separator(TinyEstimator()), Separator(Noncausal()))
     )
     middle = (np.arange(32_000) + 0.5 - 14_000) / 4000  # an eighth of the overlap, half-way between the ends
     np.testing.assert_allclose(even, np.clip(middle, 0, 1), atol=1e-6)

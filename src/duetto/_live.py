@@ -5,16 +5,15 @@ Every frame is a step of its own, so the result does not depend on how the song 
 
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import replace
 from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from duetto._analysis import Analysis
+from duetto._frames import Frames
 from duetto._middle_side import left_and_right, middle_and_side
-from duetto._segments import Waveform, cut
-from duetto.stft import STFT, divide
+from duetto._segments import Waveform
 
 Spectrum = NDArray[np.complex64]
 T = TypeVar("T")
@@ -42,27 +41,10 @@ def live_vocals(
 
     They are what one pass of the network over the whole song gives.
     """
-    stft = replace(analysis.stft, centred=False)
-    n_samples = 0
-
-    def centred() -> Iterator[Waveform]:
-        nonlocal n_samples
-        for block in blocks:
-            if n_samples == 0:
-                yield np.zeros((len(block), stft.n_fft // 2), np.float32)
-            n_samples += block.shape[-1]
-            yield middle_and_side(block)
-        if n_samples:
-            n_after = stft.n_fft // 2 + -n_samples % stft.hop_length
-            yield np.zeros((len(block), n_after), np.float32)
-
-    spectra = map(stft.forward, cut(centred(), length=stft.n_fft, stride=stft.hop_length))
-    start = -(stft.n_fft // 2)
-    for piece in _overlap_add(stft, _masked(network, analysis, spectra)):
-        inside = piece[:, max(0, -start) : max(0, n_samples - start)]
-        start += piece.shape[-1]
-        if inside.shape[-1]:
-            yield left_and_right(inside)
+    frames = Frames(analysis.stft)
+    samples = (samples for samples, _ in frames.cut(map(middle_and_side, blocks), 1))
+    masked = _masked(network, analysis, map(frames.stft.forward, samples))
+    yield from map(left_and_right, frames.added(masked))
 
 
 def _masked(network: StepEstimator, analysis: Analysis, spectra: Iterable[Spectrum]) -> Iterator[Spectrum]:
@@ -86,21 +68,3 @@ def _windows(items: Iterable[T], n_before: int, n_after: int) -> Iterator[deque[
         window.append(window[-1])
         if len(window) == window.maxlen:
             yield window
-
-
-def _overlap_add(stft: STFT, spectra: Iterable[Spectrum]) -> Iterator[Waveform]:
-    """Spectra (n_channels, n_bins, 1) to the samples to which no later spectrum adds, as `STFT.inverse`."""
-    summed: Waveform | None = None
-    weight = np.zeros(stft.n_fft, np.float32)
-    for spectrum in spectra:
-        frame = stft.frames(spectrum)[:, 0]
-        summed = frame if summed is None else summed + frame
-        weight += stft.window_values**2
-        done, summed = np.split(summed, [stft.hop_length], axis=-1)
-        divide(done, weight[: stft.hop_length])
-        yield done
-        summed = np.pad(summed, [(0, 0), (0, stft.hop_length)])
-        weight = np.pad(weight[stft.hop_length :], (0, stft.hop_length))
-    if summed is not None:
-        divide(summed, weight)
-        yield summed

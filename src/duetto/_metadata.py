@@ -11,8 +11,8 @@ from duetto.audio.waveform import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from duetto.errors import ModelError
 from duetto.stft import STFT, Window
 
-FORMAT_VERSION = 4
-"""1 knew no bundles that stream, 2 none that see spectrograms, 3 none of several passes."""
+FORMAT_VERSION = 5
+"""1 knew no bundles that stream, 2 none that see spectrograms, 3 none of several passes, 4 none in pieces."""
 
 MOST_PASSES = 9
 
@@ -71,6 +71,10 @@ class EstimatorMetadata(Protocol):
         """Frames before a piece that it then sees again."""
 
     @property
+    def first_frames(self) -> int:
+        """Of the first piece of a spectrogram that it takes in pieces, at least; 0: it takes none."""
+
+    @property
     def frame_grid(self) -> int:
         """A song that begins so many frames later, or a multiple of them, has the same masks as late."""
 
@@ -98,6 +102,8 @@ class BundleMetadata:
         look_ahead: frames.
         streams: whether the graph carries a state from piece to piece.
         look_back: frames before a piece that such a graph sees again.
+        first_frames: at least, of the first piece of a spectrogram that the graph takes in pieces, each of
+            which carries on where the one before ended; 0 if it takes none.
         frame_grid: a song that begins so many frames later has the same masks as late.
         n_passes: how often it hears a song, each time at another speed.
         n_parameters: weights of the network.
@@ -131,6 +137,7 @@ class BundleMetadata:
     look_back: int = 0
     n_channels: int = 1
     frame_grid: int = 1
+    first_frames: int = 0
     n_passes: int = 1
 
     @property
@@ -141,6 +148,8 @@ class BundleMetadata:
     @property
     def segment_seconds(self) -> float:
         """Length of the pieces that a network sees, many times what it remembers, but held in memory."""
+        if self.first_frames:
+            return 10.24
         return 12.0 if self.input == "magnitude" else 12.76  # 320 frames of 40 ms, a multiple of their grid
 
     @property
@@ -200,6 +209,7 @@ def _check_values(metadata: "BundleMetadata", origin: str) -> None:
     sources, rate, n_fft = metadata.sources, metadata.sample_rate, metadata.n_fft
     shortest = rate // 1000  # a hop of under a millisecond may have no samples left at the lowest sample rate
     longest = n_fft // 2
+    most = 65536 if metadata.input == "spectrogram" else 0
     allowed: dict[str, tuple[bool, str]] = {
         "format_version": (metadata.format_version >= 1, "1 or more"),
         "name": (re.fullmatch(r"\w[\w.+-]*", metadata.name) is not None, "letters, digits and . _ + -"),
@@ -213,6 +223,7 @@ def _check_values(metadata: "BundleMetadata", origin: str) -> None:
         "hop_length": (shortest <= metadata.hop_length <= longest, f"{shortest} to {longest}"),
         "look_ahead": (metadata.look_ahead >= 0, "0 or more"),
         "look_back": (metadata.look_back >= 0, "0 or more"),
+        "first_frames": (0 <= metadata.first_frames <= most, f"0 to {most}"),
         "streams": (metadata.causal or not metadata.streams, "false, since it is not causal"),
         "sources": (sorted(map(str, sources)) == ["accompaniment", "vocals"], "vocals and accompaniment"),
         "probe": (all(isinstance(value, float) for value in metadata.probe), "numbers"),

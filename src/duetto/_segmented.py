@@ -77,7 +77,7 @@ class Segmented:
         many segments are taken before they are due, by default one per thread.
         """
         n_ahead = self.n_threads if n_ahead is None else n_ahead
-        segments = cut(blocks, length=self.length, stride=self.stride)
+        segments = (segment for segment, _ in cut(blocks, length=self.length, stride=self.stride))
         threads = ThreadPoolExecutor(self.n_threads)
         try:
             yield from cross_fade(map_ahead(threads, self._separate, segments, n_ahead=n_ahead), self.rise)

@@ -3,18 +3,21 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Waveform = NDArray[np.float32]
+T = TypeVar("T")
+U = TypeVar("U")
 
 
-def cut(blocks: Iterable[Waveform], *, length: int, stride: int) -> Iterator[Waveform]:
+def cut(blocks: Iterable[Waveform], *, length: int, stride: int) -> Iterator[tuple[Waveform, bool]]:
     """Cut blocks (n_channels, any length) into segments (n_channels, length), one every `stride` samples.
 
-    The last segment may be shorter, but if it is not the only one it is longer than the overlap.
+    With each comes whether another follows. The last segment may be shorter, but if it is not the only one
+    it is longer than the overlap.
     """
     held: list[Waveform] = []
     n_held = 0
@@ -24,24 +27,24 @@ def cut(blocks: Iterable[Waveform], *, length: int, stride: int) -> Iterator[Wav
         if n_held > length:
             joined = np.concatenate(held, axis=-1)
             while joined.shape[-1] > length:
-                yield joined[:, :length]
+                yield joined[:, :length], True
                 joined = joined[:, stride:]
             held, n_held = [joined], joined.shape[-1]
     if held:
-        yield np.concatenate(held, axis=-1)
+        yield np.concatenate(held, axis=-1), False
 
 
 def map_ahead(
     executor: Executor,
-    function: Callable[[Waveform], Waveform],
-    segments: Iterable[Waveform],
+    function: Callable[[T], U],
+    items: Iterable[T],
     *,
     n_ahead: int,
-) -> Iterator[Waveform]:
-    """Results in order, as from `Executor.map`, but only `n_ahead` segments are taken before they are due."""
-    pending: deque[Future[Waveform]] = deque()
-    for segment in segments:
-        pending.append(executor.submit(function, segment))
+) -> Iterator[U]:
+    """Results in order, as from `Executor.map`, but only `n_ahead` items are taken before they are due."""
+    pending: deque[Future[U]] = deque()
+    for item in items:
+        pending.append(executor.submit(function, item))
         if len(pending) > n_ahead:
             yield pending.popleft().result()
     while pending:

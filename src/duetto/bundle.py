@@ -10,10 +10,17 @@ The graph of a bundle that streams sees magnitudes and also works piece by piece
 before the piece and `look_ahead` after it, and a "state" (batch_size, n_numbers), zeros at first, and gives
 with the masks the "next_state", that of the piece that follows. Beyond the ends of a sequence its edge frames
 are repeated.
+
+The graph of a bundle whose metadata give a number of `first_frames` takes spectrograms in pieces as well, of
+multiples of `frame_grid` frames but for the last. It gives masks `look_ahead` frames late, and all that are
+left when the input "follows", a number without dimensions, is 0 and not 1. Its inputs "state.0", "state.1",
+... are maps (batch_size, width, n_frames, n_positions), of no frames at first, and later what its outputs
+"next_state.0", ... were.
 """
 
 import hashlib
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -84,6 +91,7 @@ class Bundle:
     Args:
         path: the file.
         content: its bytes, where they were read before.
+        n_threads: on which the network runs.
 
     Attributes:
         sha256: of its bytes, in hexadecimal.
@@ -92,8 +100,11 @@ class Bundle:
         ModelError: no such file, or not a bundle that this version can run.
     """
 
-    def __init__(self, path: str | os.PathLike[str], content: bytes | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], content: bytes | None = None, *, n_threads: int = 1
+    ) -> None:
         self.path = Path(path)
+        self.n_threads = n_threads
         try:
             content = self.path.read_bytes() if content is None else content
         except OSError as error:
@@ -102,7 +113,8 @@ class Bundle:
         self.n_bytes = len(content)
         self.sha256 = hashlib.sha256(content).hexdigest()
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # the Separator runs segments side by side, which scales better
+        options.intra_op_num_threads = n_threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # there is other work to do
         options.enable_mem_pattern = False  # set aside in one piece, it serves no segment of another length
         options.log_severity_level = 4  # a failure is raised; the runtime need not print it as well
         try:
@@ -125,6 +137,12 @@ class Bundle:
 
     def __reduce__(self) -> tuple[type["Bundle"], tuple[Path, bytes]]:
         return Bundle, (self.path, self._content)
+
+    def on_threads(self, n_threads: int) -> "Bundle":
+        """The same on so many threads."""
+        if n_threads == self.n_threads:
+            return self
+        return Bundle(self.path, self._content, n_threads=n_threads)
 
     def _check_graph(self) -> None:
         """Ask for the masks of two frames."""
@@ -168,6 +186,8 @@ class Bundle:
         if self.metadata.input == "magnitude":
             masks = self._session.run(["masks"], {"magnitude": seen})[0]
             return masks
+        if self.metadata.first_frames:
+            return self.carry(seen, None, follows=False)[0]
         return from_planes(self._session.run(["masks"], {"spectrogram": to_planes(seen)})[0])
 
     def step(
@@ -186,6 +206,48 @@ class Bundle:
             state = np.zeros((len(magnitude), self._n_state), np.float32)
         masks, state = self._session.run(["masks", "next_state"], {"magnitude": magnitude, "state": state})
         return masks, state
+
+    def carry(
+        self,
+        spectrogram: NDArray[np.complex64],
+        state: Sequence[NDArray[np.float32]] | None,
+        /,
+        *,
+        follows: bool,
+    ) -> tuple[NDArray[np.complex64], Sequence[NDArray[np.float32]]]:
+        """The next masks of a spectrogram in pieces; of a bundle whose metadata give `first_frames`.
+
+        Args:
+            spectrogram: (batch_size, n_channels, n_bins, n_frames), the next piece; but for the last its
+                length is a multiple of `frame_grid`, that of the first `first_frames` or more.
+            state: what the step before returned, None at the start.
+            follows: whether this is not the last piece.
+
+        Returns:
+            The next masks (batch_size, n_channels, n_bins, any n_frames), as many in all as there are
+            frames, and the state after them.
+        """
+        if state is None:
+            state = [
+                np.zeros((len(spectrogram), width, 0, n_positions), np.float32)
+                for width, n_positions in self._maps.values()
+            ]
+        inputs = {"spectrogram": to_planes(spectrogram), "follows": np.array(int(follows))}
+        masks, *state = self._session.run(
+            ["masks", *(f"next_{name}" for name in self._maps)],
+            inputs | dict(zip(self._maps, state, strict=True)),
+        )
+        return from_planes(masks), state
+
+    @cached_property
+    def _maps(self) -> dict[str, tuple[int, int]]:
+        """Width and number of positions of the maps that carry what the pieces before left."""
+        inputs = self._session.get_inputs()
+        return {
+            put.name: (int(put.shape[1]), int(put.shape[3]))
+            for put in inputs
+            if put.name.startswith("state.")
+        }
 
     def verify(self) -> None:
         """Run the network on a fixed input and compare with the answer recorded at export.

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from duetto._analysis import Analysis
+from duetto._carried import Carried, CarryEstimator
 from duetto._live import StepEstimator, latency, live_vocals
 from duetto._metadata import MOST_PASSES
 from duetto._segmented import Segmented
 from duetto._segments import Fifo, Waveform
 from duetto.audio import AudioReader, check_waveform, load_audio, to_float
 from duetto.audio.waveform import check_sample_rate
-from duetto.bundle import DEFAULT_MODEL
+from duetto.bundle import DEFAULT_MODEL, Bundle
 from duetto.errors import AudioError, ConfigError
 from duetto.estimators import MaskEstimator, find_estimators
 from duetto.stem_files import DEFAULT_OPTIONS, FileOptions, SeparatedFile, StemFiles
@@ -28,7 +29,7 @@ Progress = Callable[[int, int], None]
 _BLOCK_SECONDS = 4
 N_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 SPEED_STEP = 0.05  # chosen on MIR-1K's dev clips: docs/experiments.md
-MOST_THREADS = 4  # each holds a segment, and the memory needed shall not grow with the machine
+MOST_THREADS = 4  # each may hold a segment, and the memory needed shall not grow with the machine
 
 
 class Separator:
@@ -41,13 +42,12 @@ class Separator:
         mask: "ratio", the network's soft mask, or "binary", the louder source takes all.
         griffin_lim_rounds: 0 keeps the mixture's phase; n finds the vocals' own phase in n rounds.
         segment_seconds: length of the pieces that the network sees, by default what it likes best; the
-            memory needed grows with it.
+            memory needed grows with it. What carries on from piece to piece gives the same whatever it is.
         n_passes: how often the network hears a song, each time 5 % slower or faster, 1 to 9; the vocals are
             the mean. Better by a little, and as many times slower. By default what it likes best, mostly 1.
         overlap_seconds: neighbouring pieces share so much, in which a network warms up; by default what it
-            likes best.
-        n_threads: pieces in work at a time, by default as many as there are cores, but 4 at most; the
-            stems do not depend on it.
+            likes best. What carries on needs none.
+        n_threads: by default as many as there are cores, but 4 at most; the stems do not depend on it.
 
     Attributes:
         metadata: what the network says of itself.
@@ -104,6 +104,11 @@ class Separator:
         self.segment_seconds = segment_seconds
         self.overlap_seconds = overlap_seconds
         self.n_threads = n_threads
+        if self._carries:  # one piece at a time, on all threads
+            self._stages = [
+                stage.on_threads(self._n_threads) if isinstance(stage, Bundle) else stage
+                for stage in self._stages
+            ]
 
     def separate(
         self, audio: ArrayLike, sample_rate: int, *, progress: Progress | None = None
@@ -141,7 +146,7 @@ class Separator:
         starts = range(0, waveform.shape[-1], _BLOCK_SECONDS * sample_rate)
         blocks = (waveform[:, start : start + starts.step] for start in starts)
         vocals, done = np.empty_like(waveform), 0
-        with closing(self._segmented(sample_rate).vocals(blocks)) as pieces:
+        with closing(self._way(sample_rate).vocals(blocks)) as pieces:
             for piece in pieces:
                 vocals[:, done : done + piece.shape[-1]] = piece
                 done += piece.shape[-1]
@@ -184,7 +189,7 @@ class Separator:
             ((analysis,),) = self._analyses(sample_rate)
             pieces = live_vocals(cast(StepEstimator, self._stages[0]), analysis, checked)
         else:
-            pieces = self._segmented(sample_rate).vocals(checked, n_ahead=0)  # the next may be long in coming
+            pieces = self._way(sample_rate).vocals(checked, n_ahead=0)  # the next may be long in coming
         with closing(pieces):
             for vocals in pieces:
                 yield {"vocals": vocals, "accompaniment": mixture.take(vocals.shape[-1]) - vocals}
@@ -226,7 +231,7 @@ class Separator:
                 mixture, done = Fifo(), 0
                 read = reader.blocks(_BLOCK_SECONDS * info.sample_rate, stems.start, stems.stop)
                 floats = (to_float(block, info.bits) for block in map(mixture.put, read))
-                with closing(self._segmented(info.sample_rate).vocals(floats)) as pieces:
+                with closing(self._way(info.sample_rate).vocals(floats)) as pieces:
                     for vocals in pieces:
                         stems.write(mixture.take(vocals.shape[-1]), vocals)
                         done += vocals.shape[-1]
@@ -237,8 +242,9 @@ class Separator:
     def latency_seconds(self, sample_rate: int) -> float:
         """How far the blocks of `stream` lag behind its input, the time to compute them left out.
 
-        It is the length of a segment, or for a network that streams, of a frame and its look-ahead. Blocks
-        that come in add their own length.
+        It is the length of a segment, for a network that carries on from one to the next with its look-ahead
+        as well, or for one that streams, of a frame and its look-ahead. Blocks that come in add their own
+        length.
 
         Args:
             sample_rate: hertz.
@@ -249,12 +255,21 @@ class Separator:
         sample_rate = check_sample_rate(sample_rate, "the stream")
         if self._is_live:
             return latency(self._analyses(sample_rate)[0][0]) / sample_rate
-        return self._segmented(sample_rate).length / sample_rate
+        return self._way(sample_rate).length / sample_rate
 
     @property
     def _is_live(self) -> bool:
         """Whether a stream goes frame by frame; Griffin-Lim and several passes have to see what follows."""
         return self.metadata.streams and not self.griffin_lim_rounds and self.n_passes == 1
+
+    @property
+    def _carries(self) -> bool:
+        """Griffin-Lim has to see what follows."""
+        return self.metadata.first_frames > 0 and not self.griffin_lim_rounds
+
+    @property
+    def _n_threads(self) -> int:
+        return self.n_threads or min(N_CORES, MOST_THREADS)
 
     def _analyses(self, sample_rate: int) -> list[list[Analysis]]:
         """Of each stage, one for each pass."""
@@ -266,14 +281,19 @@ class Separator:
             for stage in self._stages
         ]
 
-    def _segmented(self, sample_rate: int) -> Segmented:
+    def _way(self, sample_rate: int) -> Segmented | Carried:
+        """Through a song: in pieces that carry on from one another, or each from nothing."""
+        analyses = self._analyses(sample_rate)
+        if self._carries:
+            network = cast(CarryEstimator, self._stages[0])
+            return Carried(network=network, analyses=analyses[0], segment_seconds=self.segment_seconds)
         return Segmented(
             stages=self._stages,
-            analyses=self._analyses(sample_rate),
+            analyses=analyses,
             segment_seconds=self.segment_seconds,
             overlap_seconds=self.overlap_seconds,
             griffin_lim_rounds=self.griffin_lim_rounds,
-            n_threads=self.n_threads or min(N_CORES, MOST_THREADS),
+            n_threads=self._n_threads,
         )
 
 

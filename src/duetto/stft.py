@@ -97,21 +97,29 @@ class STFT:
         dropped tail comes back as zero, and so do the samples at both ends, one with the sine window and
         a few with the Hann window, where the only window is as good as 0.
         """
-        *leading, _, n_frames = spectrogram.shape
-        n_hops = n_frames - 1 - -self.n_fft // self.hop_length  # from the first sample to the last
-        summed = np.zeros((*leading, n_hops * self.hop_length), np.float32)
-        weight = np.zeros(summed.shape[-1], np.float32)
-        self._overlap_add(np.broadcast_to(self.window_values**2, (n_frames, self.n_fft)), weight)
-        for some in _chunks(n_frames):
-            start = some.start * self.hop_length
-            self._overlap_add(self.frames(spectrogram[..., some]), summed[..., start:])
+        summed, weight = self.added(spectrogram)
         divide(summed, weight)
         start = self.n_fft // 2 if self.centred else 0
         waveform = summed[..., start : start + n_samples]
         missing = n_samples - waveform.shape[-1]
         return np.pad(waveform, [(0, 0)] * (waveform.ndim - 1) + [(0, missing)]) if missing else waveform
 
-    def frames(self, spectrogram: NDArray[np.complex64]) -> NDArray[np.float32]:
+    def added(self, spectrogram: NDArray[np.complex64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Spectrogram (..., n_bins, n_frames) to its windowed frames, added, and the weights to divide by.
+
+        Both reach from the first sample of the first frame to the last of the last, in whole hops:
+        (..., n_samples) and (n_samples,).
+        """
+        *leading, _, n_frames = spectrogram.shape
+        n_samples = (n_frames - 1 - -self.n_fft // self.hop_length) * self.hop_length
+        summed, weight = np.zeros((*leading, n_samples), np.float32), np.zeros(n_samples, np.float32)
+        self._overlap_add(np.broadcast_to(self.window_values**2, (n_frames, self.n_fft)), weight)
+        for some in _chunks(n_frames):
+            start = some.start * self.hop_length
+            self._overlap_add(self._frames(spectrogram[..., some]), summed[..., start:])
+        return summed, weight
+
+    def _frames(self, spectrogram: NDArray[np.complex64]) -> NDArray[np.float32]:
         """Spectrogram (..., n_bins, n_frames) to the windowed frames (..., n_frames, n_fft) to be added."""
         frames = np.fft.irfft(spectrogram.swapaxes(-1, -2), self.n_fft).astype(np.float32, copy=False)
         frames *= self.window_values

@@ -42,6 +42,7 @@ class MethodMetadata:
     streams: ClassVar = False
     look_back: ClassVar = 0
     frame_grid: ClassVar = 1
+    first_frames: ClassVar = 0
     n_passes: ClassVar = 1
     overlap_seconds: ClassVar = 2.0
 

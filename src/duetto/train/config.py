@@ -92,7 +92,6 @@ class UNetConfig(_Table):
 
     input: ClassVar[Input] = "spectrogram"
     causal: ClassVar[bool] = False
-    look_ahead: ClassVar[int] = 0
 
     kind: Literal["unet"] = "unet"
     n_channels: Literal[1, 2] = 1
@@ -115,6 +114,23 @@ class UNetConfig(_Table):
     def frame_grid(self) -> int:
         """Frames that the lowest level sees as one."""
         return int(2**self.n_levels)
+
+    @property
+    def reaches(self) -> list[int]:
+        """Frames to either side that a level's convolutions see, on each level."""
+        return [2 * self.n_blocks[min(level, len(self.n_blocks) - 1)] for level in range(self.n_levels + 1)]
+
+    @property
+    def look_ahead(self) -> int:
+        """Later frames that a mask depends on, rounded up to what a sequence in pieces waits for."""
+        n_frames = many = self.frame_grid * sum(self.reaches)
+        n_frames -= 1
+        for reach in self.reaches[:-1]:
+            n_frames = (n_frames - reach) // 2
+        n_frames -= self.reaches[-1]
+        for reach in reversed(self.reaches[:-1]):
+            n_frames = 2 * n_frames - reach
+        return many - n_frames
 
 
 CODED_RATES = (8000, 12000, 16000, 24000, 48000)

@@ -1,6 +1,6 @@
 """A network in training, seen as a bundle: what the Separator and the exporter need of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,7 @@ from duetto.bundle import (
     to_planes,
 )
 from duetto.train.config import Config
-from duetto.train.networks import Network, Streaming
+from duetto.train.networks import Carrying, Network, Streaming
 
 
 class NetworkEstimator:
@@ -56,6 +56,7 @@ class NetworkEstimator:
             causal=config.network.causal,
             look_ahead=config.network.look_ahead,
             streams=isinstance(self.network, Streaming),
+            first_frames=self.network.first_frames if isinstance(self.network, Carrying) else 0,
             look_back=self.network.look_back if isinstance(self.network, Streaming) else 0,
             n_parameters=sum(parameter.numel() for parameter in self.network.parameters()),
             recipe=config.model_dump(mode="json"),
@@ -83,6 +84,20 @@ class NetworkEstimator:
     @property
     def _device(self) -> torch.device:
         return next(self.network.parameters()).device
+
+    def carry(
+        self, spectrogram: NDArray[np.complex64], state: Sequence[NDArray[Any]] | None, /, *, follows: bool
+    ) -> tuple[NDArray[np.complex64], list[NDArray[Any]]]:
+        """The next masks and the state after them, as `Bundle.carry`."""
+        assert isinstance(self.network, Carrying)  # else the metadata say that it does not carry
+        before = self.network.empty_state(len(spectrogram)) if state is None else map(torch.from_numpy, state)
+        with torch.inference_mode():
+            masks, after = self.network.carry(
+                torch.from_numpy(to_planes(spectrogram)).to(self._device),
+                [maps.to(self._device) for maps in before],
+                torch.tensor(int(follows)),
+            )
+        return from_planes(masks.cpu().numpy()), [maps.cpu().numpy() for maps in after]
 
     def step(
         self, magnitude: NDArray[np.float32], state: NDArray[np.float32] | None

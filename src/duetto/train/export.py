@@ -1,5 +1,6 @@
 """A trained network -> a bundle: the ONNX graph, its weights at 8, 16 or 32 bits, its metadata."""
 
+import itertools
 import json
 import logging
 import math
@@ -23,7 +24,7 @@ from duetto.errors import ConfigError, ModelError
 from duetto.train.checkpoint import BEST, CONFIG, SUMMARY, load_weights, write_whole
 from duetto.train.config import Config
 from duetto.train.estimator import NetworkEstimator
-from duetto.train.networks import Network, Streaming, build_network
+from duetto.train.networks import Carrying, Network, Streaming, build_network
 from duetto.train.recipes import read_config
 
 OPSET = 17
@@ -122,11 +123,14 @@ class _Masks(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, seen: Tensor, state: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
-        if state is None:
-            return self.network.masks(seen)
-        assert isinstance(self.network, Streaming)
-        return self.network.step(seen, state)
+    def forward(self, seen: Tensor, *state: Tensor) -> Tensor | tuple[Tensor, ...]:
+        if isinstance(self.network, Carrying):
+            follows, *before = state
+            masks, after = self.network.carry(seen, before, follows)
+            return masks, *after
+        if isinstance(self.network, Streaming):
+            return self.network.step(seen, *state)
+        return self.network.masks(seen)
 
 
 def _fold_norms(network: nn.Module) -> None:
@@ -145,12 +149,21 @@ def _trace(estimator: NetworkEstimator) -> onnx.ModelProto:
     probe = estimator.probe(50)
     example = {kind: torch.from_numpy(to_planes(probe) if np.iscomplexobj(probe) else probe)}
     outputs = ["masks"]
+    axes = {kind: {0: "batch_size", 2: "n_frames"}, "masks": {0: "batch_size", 2: "n_frames_out"}}
     if isinstance(network, Streaming):
         example["state"] = torch.zeros(1, network.state_size)
         outputs.append("next_state")
-    axes = {name: {0: "batch_size"} for name in (*example, *outputs)}
-    axes[kind][2] = "n_frames" if len(outputs) == 1 else "n_frames_seen"
-    axes["masks"][2 if np.iscomplexobj(probe) else 3] = "n_frames"
+        axes |= {"state": {0: "batch_size"}, "next_state": {0: "batch_size"}}
+        axes[kind][2] = "n_frames_seen"
+    if not np.iscomplexobj(probe):
+        axes["masks"] = {0: "batch_size", 3: "n_frames"}
+    if isinstance(network, Carrying):
+        example["follows"] = torch.tensor(0)
+        for index, maps in enumerate(network.empty_state(1)):
+            for name in (f"state.{index}", f"next_state.{index}"):
+                axes[name] = {0: "batch_size", 2: f"n_frames.{name}"}
+            example[f"state.{index}"] = maps
+            outputs.append(f"next_state.{index}")
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # the exporter announces its successor, which does not yet know recurrent layers of any length,
         # and doubts batches of several, which the parity check below tries
@@ -213,10 +226,15 @@ def _prove(bundle: Bundle, estimator: NetworkEstimator) -> None:
     weigh little, while a wrong graph is wrong by far more, be it in one frame alone.
     """
     bundle.verify()
-    for n_frames in PARITY_FRAMES:
+    first, grid = bundle.metadata.first_frames, bundle.metadata.frame_grid
+    for n_frames in (*PARITY_FRAMES, *([first + 5 * grid + 1] if first else [])):
         one = estimator.probe(n_frames)
         batch = np.concatenate([one, 0.1 * one[..., ::-1]])
-        answers = [bundle.masks(batch), *([_by_pieces(bundle, batch)] if bundle.metadata.streams else [])]
+        answers = [bundle.masks(batch)]
+        if bundle.metadata.streams:
+            answers.append(_by_steps(bundle, batch))
+        if bundle.metadata.first_frames:
+            answers.append(_carried(bundle, batch))
         differences = np.stack(answers) - estimator.masks(batch)
         worst = float(np.sqrt((np.abs(differences) ** 2).mean(axis=-2)).max())
         if not worst <= PARITY:
@@ -226,11 +244,22 @@ def _prove(bundle: Bundle, estimator: NetworkEstimator) -> None:
             )
 
 
-def _by_pieces(bundle: Bundle, magnitude: NDArray[np.float32], n_frames: int = 13) -> NDArray[np.float32]:
+def _by_steps(bundle: Bundle, magnitude: NDArray[np.float32], n_frames: int = 13) -> NDArray[np.float32]:
     edges = bundle.metadata.look_back, bundle.metadata.look_ahead
     padded = np.pad(magnitude, [(0, 0), (0, 0), edges], mode="edge")
     pieces, state = [], None
     for start in range(0, magnitude.shape[-1], n_frames):
         masks, state = bundle.step(padded[..., start : start + sum(edges) + n_frames], state)
+        pieces.append(masks)
+    return np.concatenate(pieces, axis=-1)
+
+
+def _carried(bundle: Bundle, spectrogram: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    """Its masks in pieces, of which the first is as short as it may be."""
+    step = 2 * bundle.metadata.frame_grid
+    pieces, state = [], None
+    starts = [0, *range(bundle.metadata.first_frames, spectrogram.shape[-1], step)]
+    for start, stop in itertools.pairwise([*starts, spectrogram.shape[-1]]):
+        masks, state = bundle.carry(spectrogram[..., start:stop], state, follows=start != starts[-1])
         pieces.append(masks)
     return np.concatenate(pieces, axis=-1)

@@ -1,5 +1,6 @@
 """The networks, one per file, none knowing of another."""
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
@@ -26,6 +27,21 @@ class Streaming(Protocol):
 
     def step(self, magnitude: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """The masks of a piece with its neighbours and the state after them; see `duetto.bundle`."""
+
+
+@runtime_checkable
+class Carrying(Protocol):
+    """A network that can also take a spectrogram piece by piece, and then gives its masks late."""
+
+    @property
+    def first_frames(self) -> int:
+        """Of the first piece, at least."""
+
+    def empty_state(self, batch_size: int) -> list[Tensor]:
+        """The state before the first piece."""
+
+    def carry(self, planes: Tensor, state: Sequence[Tensor], follows: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The next masks and the state after them; see `duetto.bundle`."""
 
 
 def build_network(config: DRNNConfig | VPNNConfig | UNetConfig, n_bins: int) -> Network:

@@ -5,6 +5,7 @@ separation", ISMIR 2020 (blocks that work across time and frequency, then across
 al., "Channel-wise subband input for better voice and accompaniment separation", Interspeech 2020.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import cast
 
@@ -28,9 +29,9 @@ class UNet(nn.Module):
         super().__init__()
         self.config = config
         self.n_bins = n_bins
-        n_inputs = 2 * config.n_channels * config.n_sub_bands
-        n_positions = (n_bins - 1) // config.n_sub_bands
-        widths = [config.width + level * config.growth for level in range(config.n_levels + 1)]
+        self.n_inputs = n_inputs = 2 * config.n_channels * config.n_sub_bands
+        self.n_positions = n_positions = (n_bins - 1) // config.n_sub_bands
+        self.widths = widths = [config.width + level * config.growth for level in range(config.n_levels + 1)]
         self.stem = _normalised(_convolution(n_inputs, config.width), config.width)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         self.encoders, self.decoders = nn.ModuleList(), nn.ModuleList()
@@ -56,16 +57,57 @@ class UNet(nn.Module):
         Returns:
             Masks of the same shape.
         """
-        n_frames = planes.shape[2]
-        seen = self._fold(F.pad(compressed(planes), (0, 0, 0, -n_frames % 2**self.config.n_levels)))
-        hidden, skips = self.stem(seen), []
-        for encoder, down in zip(self.encoders, self.down, strict=True):
-            skips.append(encoder(hidden))
+        return self._masks(planes, _Whole())
+
+    def carry(self, planes: Tensor, state: Sequence[Tensor], follows: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Masks of a sequence that comes in pieces; together they are what one pass over the whole gives.
+
+        Args:
+            planes: the next piece, as for `masks`. All but the last have a multiple of `frame_grid` frames,
+                and the first `first_frames` or more.
+            state: what the piece before left, at first `empty_state`.
+            follows: whether more will follow, 1 or 0, an integer without dimensions.
+
+        Returns:
+            The masks that are next, `look_ahead` frames late or, if nothing follows, all that are left, and
+            the state after them.
+        """
+        pieces = _Pieces(state, follows)
+        return self._masks(planes, pieces), pieces.after
+
+    @property
+    def first_frames(self) -> int:
+        """Of the first piece, at least: every level then gives as many as the next piece sees again."""
+        grid = self.config.frame_grid
+        return grid * (-(-self.config.look_ahead // grid) + max(self.config.reaches))
+
+    def empty_state(self, batch_size: int) -> list[Tensor]:
+        """The state before the first piece: of each part of the network, maps of no frames."""
+        levels = range(self.config.n_levels)
+        ups = [level for level in reversed(levels) for _ in ("its skip", "its stage")]
+        maps = [(self.widths[level], level) for level in (*levels, self.config.n_levels, *ups)]
+        return [
+            torch.zeros(batch_size, width, 0, self.n_positions >> level)
+            for width, level in [(self.n_inputs, 0), *maps, (self.n_inputs, 0)]
+        ]
+
+    def _masks(self, planes: Tensor, pieces: "_Whole | _Pieces") -> Tensor:
+        n_missing = -planes.shape[2] % self.config.frame_grid
+        seen = self._fold(F.pad(compressed(planes), (0, 0, 0, n_missing)))
+        reaches = self.config.reaches
+        hidden, skips = pieces.through(self.stem, seen, 1, 1), []
+        for encoder, reach, down in zip(self.encoders, reaches, self.down, strict=False):
+            skips.append(pieces.through(encoder, hidden, reach, 2))
             hidden = down(skips[-1])
-        hidden = self.middle(hidden)
-        for skip, decoder, up in reversed(list(zip(skips, self.decoders, self.up, strict=True))):
-            hidden = decoder(up(hidden) * skip)
-        masks = self._unfold(self.head(torch.cat([hidden, seen.to(hidden.dtype)], 1)))[:, :, :n_frames]
+        hidden = pieces.through(self.middle, hidden, reaches[-1], 1)
+        for skip, decoder, reach, up in reversed(
+            list(zip(skips, self.decoders, reaches, self.up, strict=False))
+        ):
+            hidden = up(hidden)
+            hidden = pieces.through(decoder, hidden * pieces.late(skip, hidden), reach, 1)
+        seen = pieces.late(seen, hidden).to(hidden.dtype)
+        masks = self._unfold(self.head(torch.cat([hidden, seen], 1)))
+        masks = masks[:, :, : masks.shape[2] - n_missing]
         return torch.cat([masks, masks[..., -1:]], dim=-1)
 
     def forward(self, spectrogram: Tensor) -> Tensor:
@@ -92,6 +134,43 @@ def compressed(planes: Tensor) -> Tensor:
     parts = planes.reshape(planes.shape[0], -1, 2, *planes.shape[2:])
     power = parts[:, :, :1].square() + parts[:, :, 1:].square()
     return (parts * (power + FLOOR).sqrt().rsqrt()).flatten(1, 2)
+
+
+class _Whole:
+    """A sequence in one piece."""
+
+    def through(self, stage: nn.Module, maps: Tensor, reach: int, grid: int) -> Tensor:
+        return cast(Tensor, stage(maps))
+
+    def late(self, maps: Tensor, like: Tensor) -> Tensor:
+        return maps
+
+
+class _Pieces:
+    """A sequence in pieces: maps (batch_size, width, n_frames, n_positions) wait for what they need."""
+
+    def __init__(self, state: Sequence[Tensor], follows: Tensor) -> None:
+        self.before, self.follows = iter(state), follows
+        self.after: list[Tensor] = []
+
+    def through(self, stage: nn.Module, maps: Tensor, reach: int, grid: int) -> Tensor:
+        """What a stage that sees `reach` frames before and after each gives, a multiple of `grid` frames.
+
+        The frames within its reach of the end wait; with as many before them they are seen again.
+        """
+        held = next(self.before)
+        maps = torch.cat([held, maps], 2)
+        start = held.shape[2] // 2  # at first none is held, and later 2 reach, or 1 more if grid is 2
+        stop = maps.shape[2] - reach * self.follows
+        stop = stop - (stop - start) % grid
+        self.after.append(maps[:, :, stop - reach :])
+        return cast(Tensor, stage(maps))[:, :, start:stop]
+
+    def late(self, maps: Tensor, like: Tensor) -> Tensor:
+        """As many of the frames that have not been used as another map has."""
+        maps = torch.cat([next(self.before), maps], 2)
+        self.after.append(maps[:, :, like.shape[2] :])
+        return maps[:, :, : like.shape[2]]
 
 
 class _Residual(nn.Module):
@@ -126,8 +205,7 @@ class _Frequencies(nn.Module):
 def _stage(config: UNetConfig, level: int, width: int, n_positions: int) -> nn.Sequential:
     n_positions >>= level
     n_hidden = max(n_positions // config.frequency_bottleneck, config.least_frequencies)
-    n_blocks = config.n_blocks[min(level, len(config.n_blocks) - 1)]
-    blocks: list[nn.Module] = [_Residual(width) for _ in range(n_blocks)]
+    blocks: list[nn.Module] = [_Residual(width) for _ in range(config.reaches[level] // 2)]
     return nn.Sequential(blocks[0], _Frequencies(width, n_positions, n_hidden), *blocks[1:])
 
 
