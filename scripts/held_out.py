@@ -35,7 +35,9 @@ MUSIC = {
 SINGER = "titon"
 SECONDS = 12
 ALONE_SECONDS = 30
-SCENE = SceneConfig(second_voice=0, harmony=0, pause=0, formants=0, vibrato=0, rhythm=0, lead=0)
+SCENE = SceneConfig(
+    second_voice=0, harmony=0, pause=0, formants=0, vibrato=0, rhythm=0, lead=0, mono=0, master=0, coding=0
+)
 """The voice and the music are those of the recordings."""
 PRODUCED = SceneConfig(
     second_voice=0, pause=0, formants=0, vibrato=0, rhythm=0, lead=0, mono=0, coding=0, room=0.9,
@@ -104,8 +106,10 @@ def recordings(data: Path, folder: str, *patterns: str) -> list[Path]:
     return sorted(path for pattern in patterns for path in (data / folder).glob(f"{pattern}.opus"))
 
 
-def mix(voice: Path, music: Path, scene: SceneConfig | None, seed: int) -> TrackAudio:
-    """The beginning of a voice over the middle of the music, at equal energy."""
+def mix(
+    voice: Path, music: Path, scene: SceneConfig | None, seed: int, balance_db: float = 0.0
+) -> TrackAudio:
+    """The beginning of a voice over the middle of the music, `balance_db` above it before the master."""
     waveforms, rates = zip(load_audio(voice), load_audio(music), strict=True)
     rate = min(rates)
     vocals, accompaniment = (
@@ -120,8 +124,9 @@ def mix(voice: Path, music: Path, scene: SceneConfig | None, seed: int) -> Track
     else:
         maker = SceneMaker(scene, rate)
         vocals, accompaniment = maker.voice(vocals, None, rng), maker.music(accompaniment, None, rng)
-    vocals = vocals * np.float32(np.sqrt(np.sum(accompaniment**2) / np.sum(vocals**2)))
-    if scene is PRODUCED:
+    equal = np.sqrt(np.sum(accompaniment**2) / np.sum(vocals**2))
+    vocals = vocals * np.float32(equal * 10 ** (balance_db / 20))
+    if scene is not None:
         vocals, accompaniment = maker.master(np.stack([vocals, accompaniment]), rng)
     return TrackAudio({"vocals": vocals, "accompaniment": accompaniment}, rate)
 

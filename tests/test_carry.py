@@ -23,7 +23,7 @@ from duetto.train.export import export
 from duetto.train.networks import build_network
 from duetto.train.networks.unet import UNet
 from duetto.train.recipes import parse_config
-from test_stream import WHOLE, cut, decibels, noise, streamed
+from test_stream import WHOLE, cut, decibels, lags, noise, streamed
 
 RATE = 8000
 N_BINS = 65
@@ -163,20 +163,10 @@ def test_threads_change_next_to_nothing(path: Path, n_threads: int) -> None:
 
 def test_a_stream_lags_as_it_says(path: Path) -> None:
     separator = Separator(path, segment_seconds=1, overlap_seconds=0.1)
-    stated, n_in, n_out, lags = separator.latency_seconds(RATE) * RATE, 0, 0, []
+    stated = separator.latency_seconds(RATE) * RATE
     look_ahead = CONFIG.network.look_ahead * 64
     assert stated == pytest.approx(RATE + look_ahead + 128, abs=8 * 64)  # pieces of whole steps
-
-    def blocks():
-        nonlocal n_in
-        for _ in range(800):
-            lags.append(n_in - n_out)
-            n_in += 80
-            yield noise(1, 80)
-
-    for stems in separator.stream(blocks(), RATE):
-        n_out += stems["vocals"].shape[-1]
-    assert stated - 161 <= max(lags) <= stated
+    assert stated - 161 <= max(lags(separator, RATE, 80, 800)) <= stated
 
 
 def test_griffin_lim_takes_segments(path: Path) -> None:

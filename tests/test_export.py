@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,8 @@ def network_of(bundle: Bundle, weights: Path, *, bits: int) -> Network:
             continue
         if bits == 16:
             parameter.data = parameter.data.half().float()
-        if bits == 8:
-            unit = parameter.data.abs().max() / 127
+        if bits <= 8:
+            unit = parameter.data.abs().max() / {5: 15, 8: 127}[bits]
             parameter.data = (parameter.data / unit).round() * unit
     return network.eval()
 
@@ -94,7 +95,7 @@ def check_parity(bundle: Bundle, network: Network, magnitude: NDArray[np.float32
     ],
     ids=str,
 )
-@pytest.mark.parametrize("bits", [8, 16, 32])
+@pytest.mark.parametrize("bits", [5, 8, 16, 32])
 def test_a_bundle_gives_the_networks_masks_at_any_length_and_batch(
     tmp_path: Path, rng: np.random.Generator, network: dict[str, Any], bits: Bits
 ) -> None:
@@ -260,11 +261,14 @@ def test_fewer_bits_shorten_the_file_and_hardly_move_the_masks(tmp_path: Path) -
     halves = export(settings, weights, tmp_path / "half.onnx")
     whole = export(settings, weights, tmp_path / "whole.onnx", bits=32)
     bytes_ = export(settings, weights, tmp_path / "byte.onnx", bits=8)
+    fewer = export(settings, weights, tmp_path / "fewer.onnx", bits=6)
     assert 0.5 < halves.n_bytes / whole.n_bytes < 0.52
     assert 0.25 < bytes_.n_bytes / whole.n_bytes < 0.28
+    zipped = [len(zlib.compress(bundle.path.read_bytes())) for bundle in (fewer, bytes_)]
+    assert zipped[0] < 0.8 * zipped[1]
     assert whole.n_bytes == pytest.approx(4 * whole.metadata.n_parameters, rel=0.05)
     magnitude = probe_input(N_BINS, 50)
-    for short, most in ((halves, 3e-3), (bytes_, 3e-2)):
+    for short, most in ((halves, 3e-3), (bytes_, 3e-2), (fewer, 0.1)):
         moved = short.masks(magnitude) - whole.masks(magnitude)
         assert 0 < np.sqrt((moved**2).mean()) < most
 

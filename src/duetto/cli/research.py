@@ -127,10 +127,11 @@ def evaluate(
 )
 @click.option(
     "--bits",
-    type=click.Choice(["8", "16", "32"]),
+    type=click.Choice(["5", "6", "7", "8", "16", "32"]),
     default="16",
     show_default=True,
-    help="Of a stored weight: half of them are half of the file, and less exact.",
+    help="Of a stored weight: half of them are half of the file, and less exact. "
+    "Fewer than 8 take as much room as 8, but less in an archive.",
 )
 @click.option(
     "--metrics",

@@ -1,4 +1,4 @@
-"""A trained network -> a bundle: the ONNX graph, its weights at 8, 16 or 32 bits, its metadata."""
+"""A trained network -> a bundle: the ONNX graph, its weights in few bits, its metadata."""
 
 import itertools
 import json
@@ -32,7 +32,8 @@ PARITY = 1e-4  # of the masks, root mean square over the bins of each frame
 PARITY_FRAMES = (1, 2, 37, 101)
 FEW = 256  # weights of a tensor that are stored as they are, as biases are: they hardly count
 
-Bits = Literal[8, 16, 32]
+Bits = Literal[5, 6, 7, 8, 16, 32]
+"""5 to 7 lie in bytes as 8 do; with fewer values these are shorter in an archive, as a wheel is."""
 
 
 def export(
@@ -49,7 +50,7 @@ def export(
         config: the experiment that trained the weights.
         weights: its safetensors file.
         target: the .onnx file; it appears when it is complete and proven.
-        bits: of a stored weight, 8, 16 or 32; they are computed with at 32 bits.
+        bits: of a stored weight, 5 to 8, 16 or 32; they are computed with at 32 bits.
         metrics: scores with the protocol that gave them.
 
     Returns:
@@ -184,13 +185,18 @@ def _trace(estimator: NetworkEstimator) -> onnx.ModelProto:
 
 
 def _rounded(weight: Tensor, bits: Bits) -> Tensor:
-    """A weight as it will be when it is read again; 8 bits count in 127ths of the largest."""
+    """A weight as it will be when it is read again; 8 bits or fewer count in steps of the largest."""
     if bits == 32 or not _is_large(tuple(weight.shape)):
         return weight
     if bits == 16:
         return weight.half().float()
-    unit = weight.abs().max() / 127
+    unit = weight.abs().max() / _most(bits)
     return (weight / unit).round() * unit
+
+
+def _most(bits: Bits) -> int:
+    """The largest integer of so many bits."""
+    return 2 ** (bits - 1) - 1
 
 
 def _is_large(shape: tuple[int, ...]) -> bool:
@@ -209,7 +215,7 @@ def _shorten(model: onnx.ModelProto, bits: Bits) -> None:
             tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), stored))
             nodes.append(helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT))
             continue
-        unit = np.abs(values).max() / np.float32(127)
+        unit = np.abs(values).max() / np.float32(_most(bits))
         tensor.CopyFrom(numpy_helper.from_array(np.round(values / unit).astype(np.int8), stored))
         graph.initializer.append(numpy_helper.from_array(unit, f"{name}.unit"))
         nodes.append(helper.make_node("Cast", [stored], [f"{name}.units"], to=TensorProto.FLOAT))

@@ -1,0 +1,63 @@
+"""Says which of the things that are done to a song in production make it harder to separate.
+
+    python scripts/what_is_hard.py ../shared/data --band FOLDER [--model duetto --model mir1k]
+
+Every held-out voice of `held_out.py` over music of a held-out kind, each in turn, 12 s at most, the voice
+1.5 dB below the music: first as a plain stereo scene, then with one effect of `duetto.train.scenes` on
+nearly everything, and at last with all of them.
+"""
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from duetto import Separator, si_sdr
+from duetto.datasets import TrackAudio
+from duetto.train.config import SceneConfig
+from held_out import MUSIC, PRODUCED, VOICES, mix, recordings
+
+NOTHING = SceneConfig(**dict.fromkeys(SceneConfig.model_fields, 0))
+EFFECTS = ("widen", "equalise", "compress", "distort", "master", "room", "echo", "double", "harmony")
+BALANCE_DB = -1.5
+"""About what the mixtures of pop songs have."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--band", type=Path, required=True)
+    parser.add_argument("--model", action="append")
+    options = parser.parse_args()
+    models = options.model or ["duetto"]
+    separators = [Separator(model) for model in models]
+    voices = recordings(options.data, "vocals", *VOICES)
+    kinds = [recordings(options.data, "instrumental", pattern) for pattern in MUSIC.values()]
+    kinds.append(sorted(options.band.glob("*.flac")))
+    pairs = [
+        (voice, kinds[k % len(kinds)][k // len(kinds) % len(kinds[k % len(kinds)])])
+        for k, voice in enumerate(voices)
+    ]
+    scenes = {"nothing": NOTHING}
+    scenes |= {effect: NOTHING.model_copy(update={effect: 1.0}) for effect in EFFECTS}
+    scenes["all, as in held_out.py"] = PRODUCED
+    scenes["all, a rhythm and a lead"] = PRODUCED.model_copy(update={"rhythm": 0.5, "lead": 0.3})
+    print(f"| {len(pairs)} mixtures with | {' | '.join(models)} |")
+    print("|---|" + "---|" * len(models))
+    for name, scene in scenes.items():
+        tracks = [mix(*pair, scene, k, BALANCE_DB) for k, pair in enumerate(pairs)]
+        means = [np.mean(list(map(partial(score, separator), tracks))) for separator in separators]
+        print(f"| {name} | {' | '.join(f'{mean:.2f}' for mean in means)} |", flush=True)
+
+
+def score(separator: Separator, track: TrackAudio) -> float:
+    """SI-SDR of the vocals."""
+    stems = separator.separate(track.mixture, track.sample_rate)
+    return si_sdr(track.sources["vocals"], stems["vocals"])
+
+
+if __name__ == "__main__":
+    main()
