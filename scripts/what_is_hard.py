@@ -2,9 +2,9 @@
 
     python scripts/what_is_hard.py ../shared/data --band FOLDER [--model duetto --model mir1k]
 
-Every held-out voice of `held_out.py` over music of a held-out kind, each in turn, 12 s at most, the voice
+Every held-out voice of `held_out.py` twice over music of the held-out kinds in turn, 12 s at most, the voice
 1.5 dB below the music: first as a plain stereo scene, then with one effect of `duetto.train.scenes` on
-nearly everything, and at last with all of them.
+nearly everything, then with all of them, and at last plain but softer than songs usually are.
 """
 
 import argparse
@@ -22,6 +22,8 @@ NOTHING = SceneConfig(**dict.fromkeys(SceneConfig.model_fields, 0))
 EFFECTS = ("widen", "equalise", "compress", "distort", "master", "room", "echo", "double", "harmony")
 BALANCE_DB = -1.5
 """About what the mixtures of pop songs have."""
+LEVEL_DB = -17.0
+"""Root mean square of the mixtures, against full scale."""
 
 
 def main() -> None:
@@ -37,20 +39,28 @@ def main() -> None:
     voices = recordings(options.data, "vocals", *VOICES)
     kinds = [recordings(options.data, "instrumental", pattern) for pattern in MUSIC.values()]
     kinds.append(sorted(options.band.glob("*.flac")))
-    pairs = [
-        (voice, kinds[k % len(kinds)][k // len(kinds) % len(kinds[k % len(kinds)])])
-        for k, voice in enumerate(voices)
-    ]
+    pairs = []
+    for k, voice in enumerate(voices * 2):
+        music = kinds[k % len(kinds)]
+        pairs.append((voice, music[k // len(kinds) % len(music)]))
     scenes = {"nothing": NOTHING}
     scenes |= {effect: NOTHING.model_copy(update={effect: 1.0}) for effect in EFFECTS}
     scenes["all, as in held_out.py"] = PRODUCED
     scenes["all, a rhythm and a lead"] = PRODUCED.model_copy(update={"rhythm": 0.5, "lead": 0.3})
+    rows = [(name, scene, LEVEL_DB) for name, scene in scenes.items()]
+    rows += [(f"nothing, at {level} dB", NOTHING, level) for level in (-30.0, -40.0)]
     print(f"| {len(pairs)} mixtures with | {' | '.join(models)} |")
     print("|---|" + "---|" * len(models))
-    for name, scene in scenes.items():
-        tracks = [mix(*pair, scene, k, BALANCE_DB) for k, pair in enumerate(pairs)]
+    for name, scene, level_db in rows:
+        tracks = [at(level_db, mix(*pair, scene, k, BALANCE_DB)) for k, pair in enumerate(pairs)]
         means = [np.mean(list(map(partial(score, separator), tracks))) for separator in separators]
         print(f"| {name} | {' | '.join(f'{mean:.2f}' for mean in means)} |", flush=True)
+
+
+def at(level_db: float, track: TrackAudio) -> TrackAudio:
+    """The same with a mixture of that root mean square."""
+    gain = np.float32(10 ** (level_db / 20) / np.sqrt(np.mean(np.square(track.mixture))))
+    return TrackAudio({name: source * gain for name, source in track.sources.items()}, track.sample_rate)
 
 
 def score(separator: Separator, track: TrackAudio) -> float:
