@@ -127,7 +127,7 @@ def evaluate(
 )
 @click.option(
     "--bits",
-    type=click.Choice(["5", "6", "7", "8", "16", "32"]),
+    type=click.Choice(["4", "5", "6", "7", "8", "16", "32"]),
     default="16",
     show_default=True,
     help="Of a stored weight: half of them are half of the file, and less exact. "

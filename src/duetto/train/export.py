@@ -32,8 +32,8 @@ PARITY = 1e-4  # of the masks, root mean square over the bins of each frame
 PARITY_FRAMES = (1, 2, 37, 101)
 FEW = 256  # weights of a tensor that are stored as they are, as biases are: they hardly count
 
-Bits = Literal[5, 6, 7, 8, 16, 32]
-"""5 to 7 lie in bytes as 8 do; with fewer values these are shorter in an archive, as a wheel is."""
+Bits = Literal[4, 5, 6, 7, 8, 16, 32]
+"""4 to 7 lie in bytes as 8 do; with fewer values these are shorter in an archive, as a wheel is."""
 
 
 def export(
@@ -50,7 +50,7 @@ def export(
         config: the experiment that trained the weights.
         weights: its safetensors file.
         target: the .onnx file; it appears when it is complete and proven.
-        bits: of a stored weight, 5 to 8, 16 or 32; they are computed with at 32 bits.
+        bits: of a stored weight, 4 to 8, 16 or 32; they are computed with at 32 bits.
         metrics: scores with the protocol that gave them.
 
     Returns:
@@ -185,18 +185,20 @@ def _trace(estimator: NetworkEstimator) -> onnx.ModelProto:
 
 
 def _rounded(weight: Tensor, bits: Bits) -> Tensor:
-    """A weight as it will be when it is read again; 8 bits or fewer count in steps of the largest."""
+    """A weight as it will be when it is read again; up to 8 bits count in steps of each row's largest."""
     if bits == 32 or not _is_large(tuple(weight.shape)):
         return weight
     if bits == 16:
         return weight.half().float()
-    unit = weight.abs().max() / _most(bits)
-    return (weight / unit).round() * unit
+    steps = _steps(weight.numpy(), 0, bits)
+    return torch.from_numpy(np.round(weight.numpy() / steps) * steps)
 
 
-def _most(bits: Bits) -> int:
-    """The largest integer of so many bits."""
-    return 2 ** (bits - 1) - 1
+def _steps(values: NDArray[np.float32], axis: int, bits: Bits) -> NDArray[np.float32]:
+    """The step of each row along an axis, shaped to fit the values; the largest has the largest integer."""
+    others = tuple(other for other in range(values.ndim) if other != axis)
+    largest = np.abs(values).max(others, keepdims=True)
+    return np.asarray(np.where(largest > 0, largest, 1) / np.float32(2 ** (bits - 1) - 1))
 
 
 def _is_large(shape: tuple[int, ...]) -> bool:
@@ -215,13 +217,23 @@ def _shorten(model: onnx.ModelProto, bits: Bits) -> None:
             tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), stored))
             nodes.append(helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT))
             continue
-        unit = np.abs(values).max() / np.float32(_most(bits))
-        tensor.CopyFrom(numpy_helper.from_array(np.round(values / unit).astype(np.int8), stored))
-        graph.initializer.append(numpy_helper.from_array(unit, f"{name}.unit"))
+        integers, steps = _in_steps(values, bits)
+        tensor.CopyFrom(numpy_helper.from_array(integers, stored))
+        graph.initializer.append(numpy_helper.from_array(steps, f"{name}.unit"))
         nodes.append(helper.make_node("Cast", [stored], [f"{name}.units"], to=TensorProto.FLOAT))
         nodes.append(helper.make_node("Mul", [f"{name}.units", f"{name}.unit"], [name]))
     for node in reversed(nodes):
         graph.node.insert(0, node)
+
+
+def _in_steps(values: NDArray[np.float32], bits: Bits) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """The integers of a rounded weight and its steps; a graph keeps some weights with other axes first."""
+    for axis in range(values.ndim):
+        steps = _steps(values, axis, bits)
+        integers = np.round(values / steps)
+        if np.allclose(integers * steps, values, rtol=1e-4, atol=0):
+            return integers.astype(np.int8), steps
+    raise ModelError("the exporter changed the rounded weights; report this with the version of torch")
 
 
 def _prove(bundle: Bundle, estimator: NetworkEstimator) -> None:
