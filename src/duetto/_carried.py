@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import starmap
+from itertools import chain, starmap
 from typing import Any, Protocol
 
 import numpy as np
@@ -84,7 +84,7 @@ class Carried:
         pieces = frames.cut(blocks, self._n_frames)
         spectra = ((frames.stft.forward(samples), follows) for samples, follows in pieces)
         masked = map_ahead(thread, carry.masks, spectra, n_ahead=n_ahead)
-        return frames.added(starmap(analysis.vocals, masked))
+        return frames.added(starmap(analysis.vocals, chain.from_iterable(masked)))
 
 
 class _Carry:
@@ -93,18 +93,26 @@ class _Carry:
     def __init__(self, network: CarryEstimator, analysis: Analysis) -> None:
         self.network, self.analysis = network, analysis
         self.state: Sequence[NDArray[Any]] | None = None
-        self.waiting: list[Spectrogram] = []
+        self.waiting: deque[Spectrogram] = deque()
 
-    def masks(self, piece: tuple[Spectrogram, bool]) -> tuple[Spectrogram, Spectrogram]:
-        """The next piece (n_channels, n_bins, n_frames) to the frames whose masks are next, and these."""
+    def masks(self, piece: tuple[Spectrogram, bool]) -> list[tuple[Spectrogram, Spectrogram]]:
+        """The next piece (n_channels, n_bins, n_frames) to the frames whose masks are next, with these.
+
+        They come in parts, for to join them would be to copy them.
+        """
         spectrogram, follows = piece
         seen = self.analysis.network_input(spectrogram)
         masks, self.state = self.network.carry(seen, self.state, follows=follows)
-        # frame after frame, as a transform leaves them in memory
-        held = np.concatenate([each.swapaxes(1, 2) for each in (*self.waiting, spectrogram)], axis=1)
-        due, waiting = np.split(held, [masks.shape[-1]], axis=1)
-        self.waiting = [waiting.copy().swapaxes(1, 2)]
-        return due.swapaxes(1, 2), masks
+        self.waiting.append(spectrogram)
+        due = []
+        while masks.shape[-1]:
+            part = self.waiting.popleft()
+            n_frames = min(part.shape[-1], masks.shape[-1])
+            due.append((part[..., :n_frames], masks[..., :n_frames]))
+            masks = masks[..., n_frames:]
+            if n_frames < part.shape[-1]:
+                self.waiting.appendleft(part[..., n_frames:])
+        return due
 
 
 def _copies(blocks: Iterator[Waveform], n_copies: int) -> list[Iterator[Waveform]]:

@@ -34,8 +34,12 @@ def list_models() -> list[str]:
     return [*list_bundles(), *METHODS]
 
 
-def find_estimators(model: str | os.PathLike[str]) -> Sequence[Bundle | Method]:
+def find_estimators(model: str | os.PathLike[str], *, n_threads: int = 1) -> Sequence[Bundle | Method]:
     """Find a model by the name of a bundle that ships or of a conventional method, or by a bundle's path.
+
+    Args:
+        model: the name or path.
+        n_threads: on which a bundle runs.
 
     Returns:
         The stages of the separation, mostly one; each takes apart the vocals of the one before it.
@@ -48,7 +52,7 @@ def find_estimators(model: str | os.PathLike[str]) -> Sequence[Bundle | Method]:
         return METHODS[name]
     path = bundles.get(name, Path(model))
     if path.suffix == ".onnx" or path.exists():
-        return [Bundle(path)]
+        return [Bundle(path, n_threads=n_threads)]
     near = difflib.get_close_matches(name, list_models(), n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     names = ", ".join(list_models())

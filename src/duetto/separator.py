@@ -50,7 +50,8 @@ class Separator:
         n_threads: by default as many as there are cores, but 4 at most; the stems do not depend on it.
 
     Attributes:
-        metadata: what the network says of itself.
+        stages: the open networks, mostly one; each takes apart the vocals of the one before it.
+        metadata: what the (first) network says of itself.
 
     Raises:
         ModelError: no such bundle, or a damaged one.
@@ -78,10 +79,15 @@ class Separator:
             raise ConfigError(f"mask={mask!r}: choose 'ratio' or 'binary'")
         if griffin_lim_rounds < 0:
             raise ConfigError(f"griffin_lim_rounds={griffin_lim_rounds}: choose 0 or more")
-        self._stages: Sequence[MaskEstimator] = (
-            find_estimators(model) if isinstance(model, str | os.PathLike) else [model]
+        if n_threads is not None and n_threads < 1:
+            raise ConfigError(f"n_threads={n_threads}: choose 1 or more, or leave it out")
+        self.n_threads = n_threads
+        self.stages: Sequence[MaskEstimator] = (
+            find_estimators(model, n_threads=self._n_threads)
+            if isinstance(model, str | os.PathLike)
+            else [model]
         )
-        self.metadata = self._stages[0].metadata
+        self.metadata = self.stages[0].metadata
         if n_passes is None:
             n_passes = self.metadata.n_passes if mask == "ratio" else 1
         if not 1 <= n_passes <= (MOST_PASSES if mask == "ratio" else 1):
@@ -95,20 +101,17 @@ class Separator:
                 f"segment_seconds={segment_seconds}, overlap_seconds={overlap_seconds}: the overlap must be "
                 "positive and at most half a segment"
             )
-        if n_threads is not None and n_threads < 1:
-            raise ConfigError(f"n_threads={n_threads}: choose 1 or more, or leave it out")
         self.model = model
         self.mask = mask
         self.griffin_lim_rounds = griffin_lim_rounds
         self.n_passes = n_passes
         self.segment_seconds = segment_seconds
         self.overlap_seconds = overlap_seconds
-        self.n_threads = n_threads
-        if self._carries:  # one piece at a time, on all threads
-            self._stages = [
-                stage.on_threads(self._n_threads) if isinstance(stage, Bundle) else stage
-                for stage in self._stages
-            ]
+        # one piece at a time on all threads, or several segments at a time
+        n_threads = self._n_threads if self._carries else 1
+        self.stages = [
+            stage.on_threads(n_threads) if isinstance(stage, Bundle) else stage for stage in self.stages
+        ]
 
     def separate(
         self, audio: ArrayLike, sample_rate: int, *, progress: Progress | None = None
@@ -187,7 +190,7 @@ class Separator:
         checked = map(mixture.put, _checked(blocks))
         if self._is_live:
             ((analysis,),) = self._analyses(sample_rate)
-            pieces = live_vocals(cast(StepEstimator, self._stages[0]), analysis, checked)
+            pieces = live_vocals(cast(StepEstimator, self.stages[0]), analysis, checked)
         else:
             pieces = self._way(sample_rate).vocals(checked, n_ahead=0)  # the next may be long in coming
         with closing(pieces):
@@ -278,17 +281,17 @@ class Separator:
                 Analysis(metadata=stage.metadata, sample_rate=sample_rate, mask=self.mask, speed=speed)
                 for speed in _speeds(self.n_passes)
             ]
-            for stage in self._stages
+            for stage in self.stages
         ]
 
     def _way(self, sample_rate: int) -> Segmented | Carried:
         """Through a song: in pieces that carry on from one another, or each from nothing."""
         analyses = self._analyses(sample_rate)
         if self._carries:
-            network = cast(CarryEstimator, self._stages[0])
+            network = cast(CarryEstimator, self.stages[0])
             return Carried(network=network, analyses=analyses[0], segment_seconds=self.segment_seconds)
         return Segmented(
-            stages=self._stages,
+            stages=self.stages,
             analyses=analyses,
             segment_seconds=self.segment_seconds,
             overlap_seconds=self.overlap_seconds,

@@ -16,7 +16,6 @@ from duetto.batch.records import Output, Record
 from duetto.batch.songs import Song
 from duetto.bundle import Bundle
 from duetto.errors import AudioError, ConfigError, DuettoError
-from duetto.estimators import find_estimators
 from duetto.separator import Separator
 from duetto.stem_files import FileOptions, SeparatedFile
 
@@ -46,7 +45,7 @@ class Work:
         """The work that a Separator would do."""
         model = separator.model
         if isinstance(model, str | os.PathLike):
-            first, *others = find_estimators(model)
+            first, *others = separator.stages
             model = first if isinstance(first, Bundle) and not others else os.fspath(model)
         if not isinstance(model, str | Bundle):
             raise ConfigError(f"a batch cannot send {model!r} to its workers; give a Separator of a bundle")
