@@ -4,14 +4,20 @@
 
 The new folder has the configuration of the second run; `duetto export` makes a bundle of it. On material
 unlike what the second run learned from, the mean keeps more of what the first knew (Wortsman et al., "Robust
-fine-tuning of zero-shot models", 2022).
+fine-tuning of zero-shot models", 2022). Where the network of the second is larger, the mean is taken with
+what it began with.
 """
 
 import argparse
 import json
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
+
+from duetto.train.checkpoint import load_start
+from duetto.train.networks import build_network
+from duetto.train.recipes import read_config
 
 
 def main() -> None:
@@ -21,7 +27,11 @@ def main() -> None:
     for name in ("first", "second", "both"):
         parser.add_argument(name, type=Path)
     runs = parser.parse_args()
-    one, other = (load_file(run / "best.safetensors") for run in (runs.first, runs.second))
+    config = read_config(runs.second / "config.json")
+    torch.manual_seed(config.run.seed)  # as the run did before it made the same network
+    network = build_network(config.network, config.stft.build(centred=True).n_bins)
+    load_start(runs.first / "best.safetensors", network)
+    one, other = network.state_dict(), load_file(runs.second / "best.safetensors")
     mean = {
         name: (one[name] + weight) / 2 if weight.is_floating_point() else weight
         for name, weight in other.items()

@@ -47,7 +47,7 @@ class Separator:
             the mean. Better by a little, and as many times slower. By default what it likes best, mostly 1.
         overlap_seconds: neighbouring pieces share so much, in which a network warms up; by default what it
             likes best. What carries on needs none.
-        n_threads: by default as many as there are cores, but 4 at most; the stems do not depend on it.
+        n_threads: by default as many as there are cores, but 4 at most; they change rounding at most.
 
     Attributes:
         stages: the open networks, mostly one; each takes apart the vocals of the one before it.
