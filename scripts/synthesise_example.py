@@ -158,8 +158,8 @@ def unsteady(rng: np.random.Generator, width: float) -> Signal:
 def sing(rng: np.random.Generator) -> Signal:
     """The voice, (n_samples,): the harmonics of glottal pulses and some breath through the vocal tract."""
     midi, level, formants = score_curves()
-    pitch = hertz(midi + vibrato() + 0.15 * unsteady(rng, 0.12) + 0.06 * unsteady(rng, 0.02))
-    level = level * (1 + 0.15 * unsteady(rng, 0.06) + 0.1 * unsteady(rng, 0.015))
+    pitch = hertz(midi + vibrato() + 0.2 * unsteady(rng, 0.12) + 0.2 * unsteady(rng, 0.02))
+    level = level * (1 + 0.25 * unsteady(rng, 0.06) + 0.2 * unsteady(rng, 0.015))
     phasor = np.exp(2j * np.pi * np.cumsum(pitch) / SAMPLE_RATE)
     # What the mouth does is slow: one gain every millisecond and a half is enough.
     at = np.arange(0, N_SAMPLES, 64)
