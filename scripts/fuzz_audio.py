@@ -50,6 +50,10 @@ class Estimator:
         magnitude = np.abs(spectrogram)
         return (magnitude / (magnitude + 1)).astype(np.complex64)
 
+    def carry(self, spectrogram: np.ndarray, state: None, /, *, follows: bool) -> tuple[np.ndarray, None]:
+        """The masks of a piece, which depend on nothing before it."""
+        return self.masks(spectrogram), None
+
 
 def originals(folder: Path) -> dict[str, bytes]:
     """A short song in every format, with and without tags."""

@@ -48,7 +48,8 @@ def test_the_default_model_finds_the_voices_of_soft_songs(shared: Path) -> None:
     scores = []
     for number in (1, 2, 3):
         voice, _ = load_audio(shared / f"data/vocals/vocadito-00{number}.opus")
-        sources = np.stack([voice[0, : 10 * rate], music[0, : 10 * rate]])
+        n_samples = min(10 * rate, voice.shape[1])
+        sources = np.stack([voice[0, :n_samples], music[0, :n_samples]])
         sources /= np.sqrt(np.square(sources).mean(axis=1, keepdims=True))
         mixture = sources.sum(0, keepdims=True)
         mixture *= 0.01 / np.sqrt(np.square(mixture).mean())
