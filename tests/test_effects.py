@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.signal import hilbert
+from scipy.signal import butter, hilbert, sosfiltfilt
 
 from duetto.train import effects
 
@@ -28,6 +28,7 @@ EFFECTS: dict[str, Callable[[Waveform, Rng], Waveform]] = {
     "place": lambda waveform, rng: effects.place(waveform[:1], rng, 0.5),
     "move_formants": lambda waveform, rng: effects.move_formants(waveform, RATE, rng),
     "vibrate": lambda waveform, rng: effects.vibrate(waveform, RATE, rng),
+    "tune": lambda waveform, rng: effects.tune(waveform, RATE, rng),
 }
 WIDENING = {"widen", "reverberate", "double", "place"}
 """What makes stereo of mono."""
@@ -45,6 +46,14 @@ def impulse(n_samples: int, at: int = 0) -> Waveform:
 
 def tone(seconds: float, hertz: float = 440) -> Waveform:
     return np.sin(2 * np.pi * hertz * np.arange(int(seconds * RATE)) / RATE).astype(np.float32)[None]
+
+
+def gliding(cents: float, swing: float, seconds: float = 2) -> Waveform:
+    """Harmonics whose pitch swings, so many cents to either side of so many above A3."""
+    times = np.arange(int(seconds * RATE)) / RATE
+    pitch = 220 * 2 ** ((cents + swing * np.sin(2 * np.pi * 0.8 * times)) / 1200)
+    phase = 2 * np.pi * np.cumsum(pitch) / RATE
+    return sum(np.cos(k * phase) / k for k in range(1, 15)).astype(np.float32)[None] / 10
 
 
 def in_db(ratio: float) -> float:
@@ -70,7 +79,7 @@ def test_an_effect_keeps_length_type_and_its_input(name: str, n_channels: int, n
 
 @pytest.mark.parametrize("name", EFFECTS)
 def test_an_effect_changes_what_it_is_given_and_differently_each_time(name: str) -> None:
-    waveform = noise(1, 10_000)
+    waveform = gliding(0, 10) if name == "tune" else noise(1, 10_000)  # noise has no pitch
     found = [EFFECTS[name](waveform, np.random.default_rng(seed)) for seed in SEEDS]
     changed = [result for result in found if np.abs(result - waveform).max() > 1e-3]
     assert len(changed) > len(SEEDS) / 2
@@ -249,7 +258,7 @@ def test_coding_adds_a_small_error(seed: int, n_channels: int, scale: float) -> 
     assert 3 < in_db(noise_ratio) < 80
 
 
-# --- other throats, and vibrato
+# --- other throats, vibrato, and tuned voices
 
 
 def sung(pitch: float, formant: float, seconds: float = 1.0) -> Waveform:
@@ -316,3 +325,43 @@ def test_vibrato_swings_the_pitch_by_80_cents_at_most() -> None:
         assert abs(np.mean(cents)) < 3
     assert max(swings) < 100  # the swing grows and falls as well, which adds to it
     assert max(swings) > 25
+
+
+def cents_of(waveform: Waveform) -> NDArray[np.float64]:
+    """From 220 Hz, by the turns of the first harmonic."""
+    lowest = sosfiltfilt(butter(4, (150, 330), "bandpass", fs=RATE, output="sos"), waveform[0].astype(float))
+    turns = np.unwrap(np.angle(hilbert(lowest)))[RATE // 4 : -RATE // 4]
+    return 1200 * np.log2(np.diff(turns) * RATE / (2 * np.pi) / 220)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_tuned_voice_holds_its_pitch(seed: int) -> None:
+    """It may be off as a whole: it fills the time that it filled before."""
+    voice = gliding(5, 35)
+    tuned = effects.tune(voice, RATE, np.random.default_rng(seed))
+    assert np.std(cents_of(voice)) > 23
+    assert np.std(cents_of(tuned)) < 0.5 * np.std(cents_of(voice))
+    assert abs(np.mean(cents_of(tuned)) - np.mean(cents_of(voice))) < 10
+    assert effects.rms(tuned) == pytest.approx(effects.rms(voice), rel=0.05)
+
+
+def test_some_tuned_voices_are_steadier_than_others() -> None:
+    deviations = [
+        np.std(cents_of(effects.tune(gliding(0, 35), RATE, np.random.default_rng(seed)))) for seed in SEEDS
+    ]
+    assert min(deviations) < 6
+    assert max(deviations) > 8
+
+
+def test_a_tuned_voice_steps_from_semitone_to_semitone() -> None:
+    tuned = [effects.tune(gliding(100, 250), RATE, np.random.default_rng(seed)) for seed in SEEDS]
+    off = [np.abs((cents_of(waveform) + 50) % 100 - 50) for waveform in (gliding(100, 250), *tuned)]
+    assert np.mean(off[0]) > 23
+    assert min(map(np.mean, off[1:])) < 10
+    assert max(map(np.mean, off[1:])) < 23
+
+
+def test_what_has_no_pitch_is_not_tuned() -> None:
+    for waveform in (noise(1, 8_000), noise(2, 8_000, seed=3)):
+        tuned = effects.tune(waveform, RATE, np.random.default_rng(0))
+        assert np.abs(tuned - waveform).max() < 1e-4

@@ -160,3 +160,12 @@ def test_a_share_lets_its_effect_happen(share: str, source: str) -> None:
         fitted = (stereo @ mono[0] / (mono[0] @ mono[0]))[:, None] * mono
         changed += bool(np.abs(stereo - fitted).max() > 1e-3)
     assert changed >= 2
+
+
+def test_a_voice_is_tuned_where_that_happens() -> None:
+    times = np.arange(RATE) / RATE
+    phase = 2 * np.pi * 220 * times + 5 * np.sin(2 * np.pi * times)
+    voice = sum(np.cos(k * phase) / k for k in range(1, 15)).astype(np.float32)[None] / 10
+    plain, tuned = (maker(tune=share).voice(voice, None, np.random.default_rng(0)) for share in (0.0, 1.0))
+    likeness = np.sum(plain[0] * tuned[0]) / np.sqrt(np.sum(plain[0] ** 2) * np.sum(tuned[0] ** 2))
+    assert likeness < 0.9

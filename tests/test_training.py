@@ -24,8 +24,10 @@ from safetensors.torch import load_file
 
 from duetto.datasets import load_tracks
 from duetto.errors import ConfigError, DuettoError, MetricError, ModelError
+from duetto.train.bundled import USUAL_SIZE
 from duetto.train.checkpoint import load_start, load_weights, save_weights
 from duetto.train.config import Config, LossConfig
+from duetto.train.export import export_run
 from duetto.train.loop import average_of, build_optimisers, learning_rate, train
 from duetto.train.losses import discriminative_loss
 from duetto.train.networks import build_network
@@ -265,6 +267,19 @@ def test_a_run_begins_with_the_weights_of_another(dataset: Path, tmp_path: Path,
     assert column(tmp_path / "run", "dev/vocals/GNSDR")[0] == pytest.approx(
         column(unet_run, "dev/vocals/GNSDR")[-1], abs=1
     )
+
+
+def test_a_run_begins_with_a_bundle(dataset: Path, tmp_path: Path, unet_run: Path) -> None:
+    """Its norms fit the mixtures, so that what a step changes is the step's."""
+    export_run(unet_run, tmp_path / "start.onnx", bits=32)
+    still = {**MUON, "learning_rate": 1e-30, "muon_learning_rate": 1e-30, "weight_decay": 0}
+    settings = unet_config(still, n_steps=1, start=str(tmp_path / "start.onnx"), seed=5)
+    train(settings, dataset, tmp_path / "run", accelerator="cpu")
+    assert column(tmp_path / "run", "dev/vocals/GNSDR")[0] == pytest.approx(
+        column(unet_run, "dev/vocals/GNSDR")[-1], abs=1
+    )
+    found = weights_of(tmp_path / "run")["stem.0.weight"].flatten(1)
+    assert found.norm() / min(found.shape) ** 0.5 == pytest.approx(USUAL_SIZE, rel=1e-4)
 
 
 def test_what_came_of_a_start_is_resumed_without_its_file(

@@ -16,8 +16,10 @@ from torch import nn
 
 from duetto._files import replacing
 from duetto.errors import ConfigError, ModelError
+from duetto.train.bundled import bundled_weights
 
 CONFIG, BEST, SUMMARY = "config.json", "best.safetensors", "summary.json"
+BUNDLE = ".onnx"
 WEIGHTS, OPTIMISER, PROGRESS = "weights.safetensors", "optimiser.pt", "progress.json"
 
 
@@ -119,7 +121,8 @@ def load_weights(path: Path, network: nn.Module) -> None:
 def load_start(path: Path, network: nn.Module) -> None:
     """Begin with the weights of another network, which may be smaller: they take the leading part of each.
 
-    What the other network lacks begins with fresh weights, but nothing that it had hears it at first.
+    What the other network lacks begins with fresh weights, but nothing that it had hears it at first. What
+    is no safetensors file is a bundle; its norms still have to be taken apart (`duetto.train.bundled`).
 
     Raises:
         ModelError: no such file, damaged, or of a larger network.
@@ -128,7 +131,8 @@ def load_start(path: Path, network: nn.Module) -> None:
         f"{name}.weight" for name, layer in network.named_modules() if isinstance(layer, nn.ConvTranspose2d)
     }
     try:
-        held, own = load_file(path), network.state_dict()
+        held = bundled_weights(path, network) if path.suffix == BUNDLE else load_file(path)
+        own = network.state_dict()
         for name in held.keys() & own.keys():
             weight = own[name].clone()
             if weight.ndim > 1:

@@ -170,6 +170,8 @@ class SceneConfig(_Table):
     formants: Share = 0.4
     """Another throat for the voice."""
     vibrato: Share = 0.15
+    tune: Share = 0.0
+    """The voice's pitch corrected to the semitones."""
     second_voice: Share = 0.15
     harmony: Share = 0.1
     """The voice once more, a third, a fourth, a fifth or an octave away."""
@@ -261,7 +263,7 @@ class RunConfig(_Table):
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """"bf16-mixed" pays on GPUs and on CPUs with AMX; elsewhere it is far slower."""
     start: str = ""
-    """A file of weights to begin with, such as another run's best.safetensors."""
+    """Weights to begin with: another run's best.safetensors, or the bundle of a U-Net by its name or path."""
     n_listen: Annotated[int, Field(ge=0)] = 2
     """Dev tracks whose audio and spectrograms go to TensorBoard."""
 

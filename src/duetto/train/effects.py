@@ -8,9 +8,10 @@ from fractions import Fraction
 
 import numpy as np
 import soundfile
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
-from scipy.ndimage import map_coordinates, maximum_filter1d
+from scipy.ndimage import map_coordinates, maximum_filter1d, uniform_filter1d
 from scipy.signal import ShortTimeFFT, fftconvolve, resample_poly
 from scipy.signal.windows import hann
 
@@ -76,6 +77,45 @@ def vibrate(waveform: Waveform, sample_rate: int, rng: Rng) -> Waveform:
     return np.stack(
         [map_coordinates(samples, places[None], order=3, mode="nearest") for samples in waveform]
     ).astype(np.float32, copy=False)
+
+
+def tune(waveform: Waveform, sample_rate: int, rng: Rng) -> Waveform:
+    """Bring the pitch of a single voice to the nearest semitones, within 5 to 80 ms, as pop songs have it."""
+    hop, n_window = round(0.01 * sample_rate), round(0.05 * sample_rate)
+    n_samples = waveform.shape[-1]
+    padded = np.pad(waveform.mean(axis=0), (n_window // 2, n_window))
+    frames = sliding_window_view(padded, n_window)[: n_samples + hop : hop]
+    semitones, sounds = _pitch(frames, sample_rate)
+    correction = np.where(sounds, np.round(semitones) - semitones, 0)
+    n_memory = max(1, round(rng.uniform(0.005, 0.08) * sample_rate / hop))
+    correction = uniform_filter1d(correction, n_memory) * rng.uniform(0.6, 1)
+    now = np.arange(n_samples)
+    times = np.cumsum(2 ** (-np.interp(now, hop * np.arange(len(frames)), correction) / 12))
+    times = (times - times[0]) * ((n_samples - 1) / max(times[-1] - times[0], 1e-9))  # as long as before
+    places = np.interp(now, times, now)
+    return np.stack(
+        [map_coordinates(samples, places[None], order=3, mode="nearest") for samples in waveform]
+    ).astype(np.float32, copy=False)
+
+
+def _pitch(frames: Waveform, sample_rate: int) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
+    """Semitones from 440 Hz, octaves uncertain, and whether there is a pitch: (n_frames,) each.
+
+    From the largest autocorrelation of frames (n_frames, n_samples) between 80 and 1000 Hz.
+    """
+    n_samples = frames.shape[-1]
+    window = hann(n_samples, sym=False).astype(np.float32)
+    n_fft = next_fast_len(2 * n_samples, real=True)
+    powers = np.abs(rfft(np.stack([frames * window, np.broadcast_to(window, frames.shape)]), n_fft)) ** 2
+    own, shape = irfft(powers, n_fft)[..., : sample_rate // 80 + 2]
+    likeness = own / shape / np.maximum(own[:, :1] / shape[:, :1], 1e-9)
+    shortest = sample_rate // 1000
+    liked = likeness[:, shortest:-1] * np.linspace(1, 0.9, likeness.shape[1] - shortest - 1)
+    lags = shortest + liked.argmax(1)  # rather the shorter of those that are nearly as good
+    before, at, after = (np.take_along_axis(likeness, lags[:, None] + step, 1)[:, 0] for step in (-1, 0, 1))
+    bend = np.minimum(before - 2 * at + after, -1e-9)
+    exact = lags + np.clip((before - after) / (2 * bend), -0.5, 0.5)
+    return 12 * np.log2(sample_rate / exact / 440), at > 0.6
 
 
 def place(mono: Waveform, rng: Rng, most: float) -> Waveform:

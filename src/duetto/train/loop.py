@@ -16,13 +16,16 @@ from torch import Tensor
 from torch.optim import LBFGS, AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel
 
+from duetto.bundle import list_bundles
 from duetto.datasets import Track
 from duetto.errors import ConfigError, MetricError
 from duetto.evaluation import evaluate
 from duetto.separator import Separator
 from duetto.train.batches import Batches, load_data, make_batches
+from duetto.train.bundled import take_norms_apart
 from duetto.train.checkpoint import (
     BEST,
+    BUNDLE,
     CONFIG,
     SUMMARY,
     Checkpoint,
@@ -44,6 +47,9 @@ from duetto.train.provenance import commit
 from duetto.train.recipes import read_config
 
 DIVERGED = "if the training diverged, set a lower optimiser.learning_rate or optimiser.clip_norm"
+
+N_HEARD = 480
+"""Mixtures on which the norms of a bundle are measured."""
 
 OnStep = Callable[[Progress, dict[str, float]], None]
 
@@ -92,7 +98,7 @@ def train(
     saved = None
     if fabric.global_rank == 0:  # what can be refused is refused before other processes start
         if config.run.start and not resume:
-            load_start(Path(config.run.start), _network(config))
+            load_start(_start(config), _network(config))
         _claim(folder, config, resume)
         saved = load_checkpoint(folder)
     fabric.launch()
@@ -125,6 +131,10 @@ def _network(config: Config) -> Network:
     return build_network(config.network, config.stft.build(centred=True).n_bins)
 
 
+def _start(config: Config) -> Path:
+    return list_bundles().get(config.run.start, Path(config.run.start))
+
+
 def _claim(folder: Path, config: Config, resume: bool) -> None:
     path = folder / CONFIG
     if path.exists():
@@ -150,7 +160,7 @@ class _Run:
         self.fabric = fabric
         self.config = config
         self.folder = folder
-        self.dev = dev
+        self.sources, self.dev = sources, dev
         self.batches = make_batches(config, sources, rank=fabric.global_rank, n_processes=fabric.world_size)
         self.objective = build_objective(config)
         torch.manual_seed(config.run.seed)
@@ -165,7 +175,9 @@ class _Run:
     def restore(self, saved: Checkpoint | None) -> None:
         """Go back to where a checkpoint was taken, or begin with the weights of another run."""
         if not saved and self.config.run.start:
-            load_start(Path(self.config.run.start), self.bare)
+            load_start(_start(self.config), self.bare)
+            if _start(self.config).suffix == BUNDLE:
+                take_norms_apart(self.bare, self._hear)
         if saved:
             self.bare.load_state_dict(saved.weights)
             for optimiser, state in zip(self.bare_optimisers, saved.optimisers, strict=True):
@@ -173,6 +185,13 @@ class _Run:
             if self.averaged:
                 self.averaged.load_state_dict(saved.averaged)
             self.progress = saved.progress
+
+    def _hear(self, network: torch.nn.Module) -> None:
+        """Let a network hear the first mixtures, the same ones in every process."""
+        batches = make_batches(self.config, self.sources, rank=0, n_processes=1)
+        for step in range(-(-N_HEARD // self.config.optimiser.batch_size)):
+            for batch, _ in batches(step):
+                self.objective(network, self.fabric.to_device(batch))
 
     def go(self, on_step: OnStep | None) -> Progress:
         """Train to the last step or until the dev score stalls."""

@@ -37,10 +37,13 @@ class SceneMaker:
 
     def _voice(self, voice: Waveform, rng: Rng, most: float) -> Waveform:
         config, rate = self.config, self.sample_rate
-        if effects.happens(config.formants, rng):
-            voice = effects.move_formants(voice, rate, rng)
-        if effects.happens(config.vibrato, rng):
-            voice = effects.vibrate(voice, rate, rng)
+        for share, effect in (
+            (config.formants, effects.move_formants),
+            (config.vibrato, effects.vibrate),
+            (config.tune, effects.tune),
+        ):
+            if effects.happens(share, rng):
+                voice = effect(voice, rate, rng)
         if effects.happens(config.distort / 2, rng):
             voice = effects.distort(voice, rng)
         if effects.happens(config.compress, rng):
