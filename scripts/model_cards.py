@@ -11,6 +11,7 @@ from duetto.bundle import Bundle, BundleMetadata, list_bundles
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "models.md"
 CHANNELS = {1: "the middle", 2: "the middle and the side"}
+KEPT = {"best": "best on the dev tracks", "last": "last"}
 HEAD = """# Models
 
 This page is written by `python scripts/model_cards.py` from the bundles' own metadata, which
@@ -64,7 +65,7 @@ def training(metadata: BundleMetadata) -> str:
     if training:
         text += (
             f", {training['step']} steps in {training['seconds'] / 60:.0f} minutes; the weights of step "
-            f"{training['best_step']}, the best on the dev tracks"
+            f"{training['best_step']}, the {KEPT[metadata.recipe['run'].get('keep', 'best')]}"
         )
     if "mean_with" in training:
         text += f", averaged with those of `{training['mean_with']}`"

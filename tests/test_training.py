@@ -249,6 +249,24 @@ def test_the_running_mean_remembers_more_as_there_is_more() -> None:
     assert average_of(network, 0.0) is None
 
 
+@pytest.mark.parametrize(("keep", "step"), [("best", 1), ("last", 3)])
+def test_the_weights_that_are_kept(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: str, step: int
+) -> None:
+    falling = iter([3.0, 2.0, 1.0])
+
+    def scored(*_: object, **__: object) -> SimpleNamespace:
+        mean = SimpleNamespace(gnsdr=next(falling), gsir=0.0, gsar=0.0)
+        return SimpleNamespace(means={"vocals": mean})
+
+    monkeypatch.setattr("duetto.train.loop.evaluate", scored)
+    settings = unet_config({**MUON, "averaging": 0}, n_steps=3, evaluate_every=1, keep=keep)
+    progress = train(settings, dataset, tmp_path, accelerator="cpu")
+    assert (progress.best_step, progress.best_gnsdr) == (step, 4 - step)
+    kept, last = load_file(tmp_path / "best.safetensors"), weights_of(tmp_path)
+    assert all(torch.equal(kept[name], last[name]) for name in last) == (keep == "last")
+
+
 # --- beginning with other weights
 
 

@@ -29,8 +29,8 @@ class Progress:
 
     Attributes:
         step: steps done.
-        best_gnsdr: the best dev GNSDR of the vocals so far, in decibels.
-        best_step: the step that had it.
+        best_gnsdr: the dev GNSDR of the vocals with the weights that are kept so far, in decibels.
+        best_step: the step that had them.
         n_stale: scorings since then.
         seconds: wall time spent training and scoring, over all resumptions.
     """

@@ -260,6 +260,9 @@ class RunConfig(_Table):
     """Steps between scorings of the dev tracks, checkpoints and histograms."""
     patience: Positive = 1000
     """Stop after so many scorings without a better dev GNSDR."""
+    keep: Literal["best", "last"] = "best"
+    """The weights that become best.safetensors: of the step with the best dev GNSDR, or of the last scored
+    step, where the dev tracks are not what the network is for."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """"bf16-mixed" pays on GPUs and on CPUs with AMX; elsewhere it is far slower."""
     start: str = ""

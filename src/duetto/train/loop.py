@@ -74,7 +74,7 @@ def train(
         config: the experiment.
         root: folder of the dataset.
         folder: of the run: config.json, log.jsonl, tensorboard/, checkpoint-*/, best.safetensors (the
-            weights of the best dev GNSDR) and at the end summary.json.
+            weights of the best dev GNSDR, or as `run.keep` says) and at the end summary.json.
         resume: go on from the newest checkpoint in `folder`.
         accelerator: "cpu", "cuda", ... as Lightning Fabric names them.
         devices: processes on each machine; a batch is divided among them, its result is that of one.
@@ -272,7 +272,7 @@ class _Run:
         values = self.fabric.broadcast(values)
         progress = self.progress
         progress.n_stale += 1
-        if values["dev/vocals/GNSDR"] > progress.best_gnsdr:
+        if self.config.run.keep == "last" or values["dev/vocals/GNSDR"] > progress.best_gnsdr:
             progress.best_gnsdr, progress.best_step = values["dev/vocals/GNSDR"], progress.step
             progress.n_stale = 0
             if self.fabric.global_rank == 0:
