@@ -121,8 +121,8 @@ def load_weights(path: Path, network: nn.Module) -> None:
 def load_start(path: Path, network: nn.Module) -> None:
     """Begin with the weights of another network, which may be smaller: they take the leading part of each.
 
-    What the other network lacks begins with fresh weights, but nothing that it had hears it at first. What
-    is no safetensors file is a bundle; its norms still have to be taken apart (`duetto.train.bundled`).
+    What the other network lacks begins with fresh weights, but nothing that it had hears it at first. The
+    norms of a bundle (.onnx) still have to be taken apart (`duetto.train.bundled`).
 
     Raises:
         ModelError: no such file, damaged, or of a larger network.

@@ -106,8 +106,10 @@ def _pitch(frames: Waveform, sample_rate: int) -> tuple[NDArray[np.floating], ND
     n_samples = frames.shape[-1]
     window = hann(n_samples, sym=False).astype(np.float32)
     n_fft = next_fast_len(2 * n_samples, real=True)
-    powers = np.abs(rfft(np.stack([frames * window, np.broadcast_to(window, frames.shape)]), n_fft)) ** 2
-    own, shape = irfft(powers, n_fft)[..., : sample_rate // 80 + 2]
+    own, shape = (
+        irfft(np.abs(rfft(each, n_fft)) ** 2, n_fft)[:, : sample_rate // 80 + 2]
+        for each in (frames * window, window[None])
+    )
     likeness = own / shape / np.maximum(own[:, :1] / shape[:, :1], 1e-9)
     shortest = sample_rate // 1000
     liked = likeness[:, shortest:-1] * np.linspace(1, 0.9, likeness.shape[1] - shortest - 1)
