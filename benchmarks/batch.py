@@ -18,9 +18,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from duetto.batch.inputs import find_songs
 from duetto.batch.manifest import Manifest
 from duetto.batch.records import Output, Record
-from duetto.batch.songs import find_songs
 from separate import make_song
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import soundfile
 from mir_eval.separation import bss_eval_sources
 
-from duetto.scores import bss_eval
+from duetto.evaluation.bss_eval import bss_eval
 
 N_RUNS = 15
 

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from duetto import Separator, si_sdr
-from duetto import _analysis as room
-from duetto.stft import STFT
+from duetto.dsp.stft import STFT
+from duetto.separation import frontend as room
 
 RATE = 44100
 MIN_SECONDS, MAX_SECONDS = 8, 20

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from duetto.cli.separating import EXAMPLE
+from duetto.cli.separate import EXAMPLE
 
 
 class Run(NamedTuple):

@@ -18,12 +18,12 @@ from typing import Any, cast
 import numpy as np
 
 from duetto import Separator
-from duetto._analysis import Analysis
-from duetto._carried import Carried
 from duetto.audio import AudioReader
-from duetto.bundle import DEFAULT_MODEL, Bundle
-from duetto.stem_files import StemFiles
-from duetto.stft import STFT
+from duetto.dsp.stft import STFT
+from duetto.models.onnx_model import DEFAULT_MODEL, Bundle
+from duetto.separation.frontend import Analysis
+from duetto.separation.stateful import Carried
+from duetto.separation.stem_writer import StemFiles
 from separate import make_song
 
 RATE = 44_100
@@ -107,9 +107,9 @@ def gflop(bundle: Bundle, n_frames: int) -> float:
     """Operations of the network on a piece in the middle of a song; a sum and a product count as two."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    from duetto.train.estimator import NetworkEstimator
-    from duetto.train.networks import build_network
-    from duetto.train.recipes import parse_config
+    from duetto.training.config_io import parse_config
+    from duetto.training.networks import build_network
+    from duetto.training.torch_model import NetworkEstimator
 
     config = parse_config(bundle.metadata.recipe)
     estimator = NetworkEstimator(config, build_network(config.network, bundle.metadata.stft.n_bins).eval())

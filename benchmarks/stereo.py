@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from duetto import Separator, si_sdr
-from duetto import _analysis as room
+from duetto.separation import frontend as room
 from resolution_matched import RATE, mixtures
 
 Listen = Callable[[NDArray[np.complex64]], NDArray[np.float32]]

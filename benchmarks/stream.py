@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from duetto import Separator, load_audio
-from duetto.cli.separating import EXAMPLE
+from duetto.cli.separate import EXAMPLE
 from resolution_matched import RATE, mixtures
 
 Waveform = NDArray[np.float32]

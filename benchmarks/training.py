@@ -15,9 +15,9 @@ import numpy as np
 import soundfile
 import torch
 
-from duetto.train.config import Config
-from duetto.train.loop import train
-from duetto.train.recipes import load_config
+from duetto.training.config import Config
+from duetto.training.config_io import load_config
+from duetto.training.trainer import train
 
 RATE = 16_000
 OVERRIDES = [

@@ -25,10 +25,10 @@ from pathlib import Path
 import numpy as np
 
 from duetto.audio import AudioWriter, load_audio
-from duetto.bundle import DEFAULT_MODEL, Bundle, list_bundles
 from duetto.errors import DuettoError
-from duetto.separator import Separator
-from duetto.stem_files import FileOptions
+from duetto.models.onnx_model import DEFAULT_MODEL, Bundle, list_bundles
+from duetto.separation.separator import Separator
+from duetto.separation.stem_writer import FileOptions
 
 SECONDS, N_BYTES = 10, 2**30
 FORMS = [

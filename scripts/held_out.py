@@ -3,7 +3,7 @@
 Usage: python scripts/held_out.py ../shared/data [--band FOLDER] [--model duetto] [--out metrics.json]
 
 Every held-out voice is mixed at equal energy with music of every held-out kind, 12 s at most: in mono as it
-is, and as a stereo scene with rooms, equalisation and compression of its own (`duetto.train.scenes`). And as
+is, and as a stereo scene with rooms, equalisation and compression of its own. And as
 a produced song, nearer to what is published: nearly every voice compressed, equalised and in a room, many
 doubled, in harmony or with echoes, the sum compressed and limited. The clips of the held-out singer of
 MIR-1K are taken as they are. `--out` is for `duetto export --metrics`.
@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 
 from duetto import Separator, evaluate, load_audio, load_tracks, si_sdr
-from duetto.datasets import Track, TrackAudio
-from duetto.train.config import SceneConfig
-from duetto.train.resampling import resampled
-from duetto.train.scenes import SceneMaker
+from duetto.evaluation.datasets import Track, TrackAudio
+from duetto.training.config import SceneConfig
+from duetto.training.data.resampling import resampled
+from duetto.training.data.scene import SceneMaker
 
 VOICES = ("vocadito-*", "csd-*", "m4singer-00*")
 MUSIC = {

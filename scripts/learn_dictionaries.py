@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from duetto import Track, load_tracks
-from duetto._files import replacing
-from duetto.baselines.mlrr import DICTIONARIES, MLRR
+from duetto.audio.atomic import replacing
+from duetto.models.baselines.mlrr import DICTIONARIES, MLRR
 
-TARGET = Path(str(resources.files("duetto"))) / "baselines" / DICTIONARIES
+TARGET = Path(str(resources.files("duetto.models.baselines"))) / DICTIONARIES
 ORIGIN = "MIR-1K, the 171 clips of the papers' training split; MIT, MIR-1K is for research"
 N_ATOMS = 100
 N_ROUNDS = 15

@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from duetto.train.checkpoint import load_start
-from duetto.train.networks import build_network
-from duetto.train.recipes import read_config
+from duetto.training.checkpoint import load_start
+from duetto.training.config_io import read_config
+from duetto.training.networks import build_network
 
 
 def main() -> None:

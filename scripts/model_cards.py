@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from duetto.bundle import Bundle, BundleMetadata, list_bundles
+from duetto.models.onnx_model import Bundle, BundleMetadata, list_bundles
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "models.md"
 CHANNELS = {1: "the middle", 2: "the middle and the side"}

@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from duetto.reproduce.tables import about, findings, scores, training, verdict
-from duetto.train.recipes import load_config
+from duetto.training.config_io import load_config
+from duetto.training.reproduce.tables import about, findings, scores, training, verdict
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = DOCS / "papers.md"

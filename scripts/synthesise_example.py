@@ -1,6 +1,6 @@
 """Synthesise the example song that ships with Duetto, from nothing but NumPy and one seed.
 
-    python scripts/synthesise_example.py src/duetto/example/song.flac [--stems FOLDER]
+    python scripts/synthesise_example.py src/duetto/audio/example.flac [--stems FOLDER]
 
 A voice that sings vowels over drums, bass and chords: E minor, C, G, D, and home to G; 96 beats a minute.
 """

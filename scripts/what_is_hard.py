@@ -3,7 +3,7 @@
     python scripts/what_is_hard.py ../shared/data --band FOLDER [--model duetto --model mir1k]
 
 Every held-out voice of `held_out.py` twice over music of the held-out kinds in turn, 12 s at most, the voice
-1.5 dB below the music: first as a plain stereo scene, then with one effect of `duetto.train.scenes` on
+1.5 dB below the music: first as a plain stereo scene, then with one effect of `duetto.training.data.scene` on
 nearly everything, then with all of them, and at last plain but softer than songs usually are.
 """
 
@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from duetto import Separator, si_sdr
-from duetto.datasets import TrackAudio
-from duetto.train.config import SceneConfig
+from duetto.evaluation.datasets import TrackAudio
+from duetto.training.config import SceneConfig
 from held_out import MUSIC, PRODUCED, VOICES, mix, recordings
 
 NOTHING = SceneConfig(**dict.fromkeys(SceneConfig.model_fields, 0))

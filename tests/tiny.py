@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from duetto.bundle import METADATA_KEY, BundleMetadata, probe_answer, probe_input
+from duetto.models.onnx_model import METADATA_KEY, BundleMetadata, probe_answer, probe_input
 
 N_FFT = 1024
 METADATA = BundleMetadata(

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from duetto.audio.formats import CONTAINERS, EXTENSIONS, AudioInfo, default_subtype, depth, output_format
-from duetto.audio.reading import AudioReader
+from duetto.audio.reader import AudioReader
 from duetto.audio.waveform import check_waveform, quantise, to_float
-from duetto.audio.writing import AudioWriter
+from duetto.audio.writer import AudioWriter
 from duetto.errors import AudioError
 
 __all__ = [

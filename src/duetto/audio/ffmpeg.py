@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from duetto.audio.containers import after_id3
 from duetto.audio.formats import AudioInfo
-from duetto.audio.headers import after_id3
 from duetto.audio.waveform import check_n_channels, check_sample_rate
 from duetto.errors import AudioError
 

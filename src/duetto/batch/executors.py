@@ -11,10 +11,10 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Protocol, Self
 
+from duetto.batch.inputs import Song
 from duetto.batch.records import Record
-from duetto.batch.songs import Song
-from duetto.batch.work import Progress, Work, Worker
-from duetto.separator import MOST_THREADS, N_CORES
+from duetto.batch.worker import Progress, Work, Worker
+from duetto.separation.separator import MOST_THREADS, N_CORES
 
 _N_TRIES = 2
 _PATIENCE_SECONDS = 10

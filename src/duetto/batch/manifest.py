@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
-from duetto.batch import places
+from duetto.batch import storage
 from duetto.batch.records import Record
 from duetto.errors import ConfigError
 
@@ -116,14 +116,14 @@ class RemoteManifest:
     """
 
     def __init__(self, out: str) -> None:
-        self._folder = places.join(out, NAME.replace(".", "-"))
+        self._folder = storage.join(out, NAME.replace(".", "-"))
         self._batch = f"{time.time_ns():020}-{secrets.token_hex(4)}"
         self._n_full, self._lines = 0, list[bytes]()
         self.lost_worker = False
 
     def __enter__(self) -> Self:
         file = tempfile.TemporaryFile()
-        file.writelines(places.cat(f"{self._folder}/*.jsonl"))
+        file.writelines(storage.cat(f"{self._folder}/*.jsonl"))
         file.seek(0)
         self._index = _Index(file)
         return self
@@ -138,7 +138,7 @@ class RemoteManifest:
     def add(self, record: Record) -> None:
         """Write the record, with those before it in its file."""
         self._lines.append(record.to_line())
-        places.put(b"".join(self._lines), f"{self._folder}/{self._batch}-{self._n_full:06}.jsonl")
+        storage.put(b"".join(self._lines), f"{self._folder}/{self._batch}-{self._n_full:06}.jsonl")
         if len(self._lines) == _LINES_PER_FILE:
             self._n_full, self._lines = self._n_full + 1, []
 

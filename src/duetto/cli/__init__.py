@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from duetto import __version__
-from duetto.cli.checking import check
+from duetto.cli.check import check
+from duetto.cli.console import MODEL_OPTION, PATH, complain, print_path, progress_bar
 from duetto.cli.research import evaluate, export, reproduce, train
-from duetto.cli.separating import separate
-from duetto.cli.streaming import stream
-from duetto.cli.terminal import MODEL_OPTION, PATH, complain, print_path, progress_bar
+from duetto.cli.separate import separate
+from duetto.cli.stream import stream
 from duetto.errors import DuettoError
 
 if TYPE_CHECKING:
-    from duetto.bundle import BundleMetadata
+    from duetto.models.onnx_model import BundleMetadata
 
 EXTRAS = {"matplotlib": "eval", "scipy": "eval", "threadpoolctl": "eval"} | dict.fromkeys(
     ("lightning_fabric", "onnx", "pydantic", "safetensors", "tensorboard", "torch"), "train"
@@ -87,8 +87,8 @@ def models(names: tuple[str, ...], verify: bool, as_json: bool) -> None:
     NAMES are models that ship, conventional methods or paths of bundles; without any, all that have a name
     are listed.
     """
-    from duetto.bundle import Bundle
-    from duetto.estimators import find_estimators, list_models
+    from duetto.models.onnx_model import Bundle
+    from duetto.models.registry import find_estimators, list_models
 
     found = [find_estimators(name)[0] for name in names or list_models()]
     bundles = [model for model in found if isinstance(model, Bundle)]
@@ -142,8 +142,8 @@ def plot(song: Path, model: str, out: Path | None, max_frequency: float) -> None
     brighter.
     """
     from duetto.audio import load_audio
-    from duetto.plots import plot_spectrograms
-    from duetto.separator import Separator
+    from duetto.evaluation.plots import plot_spectrograms
+    from duetto.separation.separator import Separator
 
     separator = Separator(model)
     audio, sample_rate = load_audio(song)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from duetto.cli.terminal import MODEL_OPTION, PASSES_OPTION, PATH, complain, print_path, progress_bar
+from duetto.cli.console import MODEL_OPTION, PASSES_OPTION, PATH, complain, print_path, progress_bar
 from duetto.errors import DuettoError
 
 if TYPE_CHECKING:
-    from duetto.train.checkpoint import Progress
+    from duetto.training.checkpoint import Progress
 
 DATA_OPTION = click.option("--data", required=True, type=PATH, help="Folder that holds the dataset.")
 
@@ -40,8 +40,8 @@ def train(recipe: str, data: Path, out: Path | None, overrides: tuple[str, ...],
 
     RECIPE is the name of one that ships, or a .toml file. Watch the run with: tensorboard --logdir runs
     """
-    from duetto.train.loop import train as run
-    from duetto.train.recipes import load_config
+    from duetto.training.config_io import load_config
+    from duetto.training.trainer import train as run
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # each process would introduce itself
     config = load_config(recipe, overrides)
@@ -103,8 +103,8 @@ def evaluate(
     MODEL may also be oracle-ratio, oracle-wiener, oracle-binary or oracle-phase: masks made from the true
     parts, the best of their kind.
     """
-    from duetto.datasets import load_tracks
-    from duetto.evaluation import evaluate_tracks, find_contender
+    from duetto.evaluation.datasets import load_tracks
+    from duetto.evaluation.evaluator import evaluate_tracks, find_contender
 
     name, separate = find_contender(model, n_passes=passes)
     tracks = load_tracks(dataset, data, split=split)
@@ -144,7 +144,7 @@ def export(run: Path, out: Path | None, bits: str, metrics: Path | None) -> None
     RUN is the folder that `duetto train` wrote. Its best weights become a bundle (.onnx), which
     `duetto separate --model` takes.
     """
-    from duetto.train.export import Bits, export_run
+    from duetto.training.exporter import Bits, export_run
 
     print_path(export_run(run, out, bits=cast(Bits, int(bits)), metrics=metrics).path)
 
@@ -172,7 +172,7 @@ def reproduce(
     PAPER is huang2014 or fan2017, or a .toml file. Trains every row that has no finished run, scores it, and
     writes TABLE.md, TABLE.json and pictures. Stopped at any moment, the same command goes on.
     """
-    from duetto.reproduce.laboratory import reproduce as run
+    from duetto.training.reproduce.paper_runner import reproduce as run
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     folder = out or Path("runs") / (Path(paper).stem + (f"-{dataset}" if dataset else ""))

@@ -1,0 +1,189 @@
+"""A file that appears whole or not at all."""
+
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from duetto.audio import containers, ffmpeg, libsndfile
+from duetto.audio.formats import check_holds, depth, own_name, stored_bytes
+from duetto.audio.tags import Tags, write_tags
+from duetto.audio.waveform import check_finite, check_n_channels, check_sample_rate
+from duetto.errors import AudioError
+
+_BLOCK = 65_536  # samples; one huge block overflows the Vorbis encoder's stack
+WAV_LIMIT = 2**32 - 2**26  # bytes of audio in a WAV; the rest of its 4 GiB is for its header and tags
+
+
+class _Encoder(Protocol):
+    def write(self, samples: NDArray[Any]) -> None:
+        """Append (n, n_channels) samples."""
+
+    def close(self) -> None:
+        """Finish the file."""
+
+
+class AudioWriter:
+    """A file that appears whole or not at all.
+
+    Use it as a context manager: blocks go to a temporary file beside `path`, which takes its place when the
+    context ends well. After an exception it is removed, and a file that was at `path` is untouched.
+
+    Args:
+        path: The file to write; missing folders are made.
+        sample_rate: In Hz.
+        n_channels: Number of channels.
+        container: A key of `EXTENSIONS`. A WAV of more than 4 GiB becomes RF64, which its readers take too.
+        subtype: A subtype that the container can hold.
+        n_samples: How many will be written at most, where that is known; it decides between WAV and RF64. An
+            unknown number is fine: the WAV then has a header that can become either.
+        settings: How a compressed file is coded, as `encoder_settings` says.
+        tags: What the file says of the song.
+
+    Attributes:
+        notes: What became of the tags, where that needs to be said.
+
+    Raises:
+        AudioError: The container cannot hold such audio; or, once entered, the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        sample_rate: int,
+        n_channels: int,
+        container: str,
+        subtype: str,
+        n_samples: int | None = None,
+        settings: Mapping[str, Any] = MappingProxyType({}),
+        tags: Tags | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.sample_rate = check_sample_rate(sample_rate, str(path))
+        self.n_channels = n_channels
+        self.container = container
+        self.subtype = subtype
+        self.notes: list[str] = []
+        check_n_channels(n_channels, str(path))
+        check_holds(container, subtype, self.sample_rate, n_channels)
+        self._settings = settings
+        self._tags = tags
+        self._sample_bytes = n_channels * stored_bytes(subtype)
+        self._kind = own_name(container)
+        if container == "WAV" and n_samples is None:
+            self._kind = libsndfile.WAV_OR_RF64
+        elif container == "WAV" and (n_samples or 0) * self._sample_bytes > WAV_LIMIT:
+            self._kind = "RF64"
+        else:
+            self._check_fits(n_samples or 0)
+        if container == "M4A":
+            ffmpeg.need_av(self.path)
+
+    def __enter__(self) -> Self:
+        folder = self.path.parent
+        with ExitStack() as undo, self._explained():
+            if self.path.exists() and not self.path.is_file():
+                raise AudioError(f"{self.path} is not a regular file; choose another name to write to")
+            undo.callback(_remove_empty, [place for place in (folder, *folder.parents) if not place.exists()])
+            folder.mkdir(parents=True, exist_ok=True)
+            # Not tempfile's: only their owner may read those. Short, so that the longest names still work.
+            self._part = folder / f".duetto-{secrets.token_hex(4)}.part"
+            undo.callback(self._part.unlink, missing_ok=True)
+            self._sink = undo.enter_context(libsndfile.Sink(self._part, "xb"))
+            self._sound = undo.enter_context(closing(self._encoder()))
+            self._sink.check()
+            self._n_written = 0
+            self._undo = undo.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._undo:
+            if kind is None:
+                self._commit()
+
+    def _encoder(self) -> _Encoder:
+        form = self.sample_rate, self.n_channels
+        if self.container == "M4A":
+            return ffmpeg.Encoder(self._sink, *form, **self._settings)
+        return libsndfile.open_to_write(self._sink, *form, self._kind, self.subtype, self._settings)
+
+    def write(self, block: NDArray[Any]) -> None:
+        """Append a block.
+
+        Args:
+            block: (n_channels, n), integers of the subtype's depth or, for FLOAT, DOUBLE and lossy, floats.
+
+        Raises:
+            AudioError: The block does not fit the file, or the disk is full.
+        """
+        samples = self._native(block)
+        self._check_fits(self._n_written + len(samples))
+        with self._explained():
+            for start in range(0, len(samples), _BLOCK):
+                self._sound.write(samples[start : start + _BLOCK])
+                self._sink.check()
+        self._n_written += len(samples)
+
+    def _check_fits(self, n_samples: int) -> None:
+        """Refuse a WAV or AIFF whose sizes would overflow their 32 bits."""
+        if self._kind in ("WAV", "AIFF") and n_samples * self._sample_bytes > WAV_LIMIT:
+            advice = (
+                "announce all its samples" if self._kind == "WAV" else "choose WAV, which may become RF64"
+            )
+            raise AudioError(f"{self.path}: {n_samples} samples do not fit into {self._kind}; {advice}")
+
+    def _native(self, block: NDArray[Any]) -> NDArray[Any]:
+        bits = depth(self.subtype)
+        kind = "floats" if bits is None else "integers"
+        fits = block.ndim == 2 and block.shape[0] == self.n_channels and block.dtype.kind == kind[0]
+        if not fits:
+            got = f"{block.dtype} {block.shape}"
+            raise AudioError(f"{self.path} takes {kind} ({self.n_channels}, n) for {self.subtype}; got {got}")
+        if bits is None:
+            check_finite(block, f"the block for {self.path}")
+            return block.T.astype(np.float64 if self.subtype == "DOUBLE" else np.float32)
+        limit = 2 ** (bits - 1)
+        if block.size and (block.min() < -limit or block.max() >= limit):
+            extremes = f"{block.min()} to {block.max()}"
+            raise AudioError(f"the block for {self.path} exceeds {bits} bits: {extremes}; quantise it")
+        return np.left_shift(block.T, 32 - bits, order="C", dtype=np.int32)
+
+    def _commit(self) -> None:
+        with self._explained():
+            self._sound.close()
+            self._sink.check()
+            n_samples, n_channels = self._n_written, self.n_channels
+            containers.mend(self._part, self._kind, self.subtype, n_samples=n_samples, n_channels=n_channels)
+            if self._tags:
+                self.notes += write_tags(self._part, self.container, self._tags, name=self.path)
+            os.fsync(self._sink.fileno())
+            self._sink.close()
+            self._part.replace(self.path)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn whatever libsndfile or the system refuses into an AudioError."""
+        try:
+            yield
+        except OSError as error:
+            advice = "check the folder, its permissions and its free space"
+            raise AudioError(f"{self.path} cannot be written: {error.strerror}; {advice}") from error
+        except soundfile.LibsndfileError as error:
+            raise AudioError(f"{self.path} cannot be written: {error.error_string}") from error
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove the folders, deepest first, up to the first one in use."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()

@@ -1,0 +1,183 @@
+"""One song of a batch, from its name to its record."""
+
+import inspect
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import duetto
+from duetto.batch import storage
+from duetto.batch.inputs import Song
+from duetto.batch.records import Output, Record
+from duetto.errors import AudioError, ConfigError, DuettoError
+from duetto.models.onnx_model import Bundle
+from duetto.separation.separator import Separator
+from duetto.separation.stem_writer import FileOptions, SeparatedFile
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is done to every song; it can be sent to another process or machine.
+
+    Attributes:
+        model: the open bundle, or the name of a method.
+        settings: the other parameters of the Separator.
+        out: the output folder, a path or URL.
+        options: what is written.
+        force: whether songs are separated again that an earlier batch has done.
+    """
+
+    model: Bundle | str
+    settings: Mapping[str, Any]
+    out: str
+    options: FileOptions
+    force: bool
+
+    @classmethod
+    def of(cls, separator: Separator, out: str, options: FileOptions, *, force: bool) -> "Work":
+        """The work that a Separator would do."""
+        model = separator.model
+        if isinstance(model, str | os.PathLike):
+            first, *others = separator.stages
+            model = first if isinstance(first, Bundle) and not others else os.fspath(model)
+        if not isinstance(model, str | Bundle):
+            raise ConfigError(f"a batch cannot send {model!r} to its workers; give a Separator of a bundle")
+        names = inspect.signature(Separator).parameters.keys() - {"model"}
+        return cls(model, {name: getattr(separator, name) for name in names}, out, options, force)
+
+    @property
+    def model_id(self) -> str:
+        """The SHA-256 of the bundle, or the name of the method."""
+        return self.model.sha256 if isinstance(self.model, Bundle) else self.model
+
+    def parameters(self, song: Song) -> dict[str, Any]:
+        """All that the stems depend on besides the song and the bundle, as JSON gives it back."""
+        options = {**asdict(self.options), "template": song.fill(self.options.template)}
+        settings = {name: self.settings[name] for name in sorted(self.settings) if name != "n_threads"}
+        parameters: dict[str, Any] = json.loads(json.dumps({**settings, **options}))
+        return parameters
+
+    def failed(self, song: Song, error: str) -> Record:
+        """The record of a song that could not be separated."""
+        return Record(
+            song=song.key,
+            status="failed",
+            error=error,
+            bundle=self.model_id,
+            parameters=self.parameters(song),
+            outputs={},
+            version=duetto.__version__,
+        )
+
+
+class Worker:
+    """Does the work, song after song; the network is loaded once.
+
+    Args:
+        work: what to do.
+        n_threads: cores that it may use; by default as the Separator says.
+        progress: called with the number of samples done and of all samples of the song.
+    """
+
+    def __init__(self, work: Work, *, n_threads: int | None = None, progress: Progress | None = None) -> None:
+        self._work = work
+        self._progress = progress
+        n_threads = n_threads or work.settings["n_threads"]
+        self._separator = Separator(work.model, **{**work.settings, "n_threads": n_threads})
+
+    def __call__(self, song: Song, previous: Record | None) -> Record:
+        """Separate a song, unless its last record tells that this is done."""
+        try:
+            if previous and not self._work.force and (kept := self._unchanged(song, previous)):
+                return kept
+            return self._separate(song)
+        except DuettoError as error:
+            return self._work.failed(song, str(error))
+        except OSError as error:
+            return self._work.failed(song, f"{error.filename or song.name}: {error.strerror or error}")
+        except Exception as error:  # noqa: BLE001 - whatever one song provokes, the others go on
+            return self._work.failed(song, f"{song.name}: unforeseen {type(error).__name__}: {error}")
+
+    def _unchanged(self, song: Song, previous: Record) -> Record | None:
+        """The record of what is there already; None where anything is missing or differs."""
+        made_so = (previous.status, previous.bundle, previous.parameters)
+        if made_so != ("done", self._work.model_id, self._work.parameters(song)):
+            return None
+        fingerprint = _same(song.name, previous)
+        outputs = {}
+        for stem, output in previous.outputs.items():
+            mark = _same(storage.join(self._work.out, output.path), output)
+            outputs[stem] = replace(output, fingerprint=mark)
+        if not all([fingerprint, *(output.fingerprint for output in outputs.values())]):
+            return None
+        return replace(previous, status="skipped", fingerprint=fingerprint, outputs=outputs)
+
+    def _separate(self, song: Song) -> Record:
+        start, before = time.perf_counter(), _mark(song.name)
+        options = replace(self._work.options, template=song.fill(self._work.options.template))
+        with storage.fetched(song.name) as local, storage.staged(self._work.out) as folder:
+            try:
+                done = self._separator.separate_file(local, folder, options, progress=self._progress)
+            except DuettoError as error:  # it knows but the names of this machine
+                message = str(error).replace(str(local), song.name).replace(str(folder), self._work.out)
+                raise type(error)(message) from error
+            sha256 = storage.digest(str(local))
+            outputs = {stem: _output(path, folder, done.peaks[stem]) for stem, path in done.paths.items()}
+            if not before or _mark(song.name) != before:
+                for path in done.paths.values():
+                    path.unlink()
+                raise AudioError(f"{song.name} changed while it was read; separate it again when it is whole")
+        for stem, output in outputs.items():
+            mark = storage.fingerprint(storage.join(self._work.out, output.path))
+            outputs[stem] = replace(output, fingerprint=mark)
+        return Record(
+            song=song.key,
+            status="done",
+            fingerprint=before,
+            sha256=sha256,
+            bundle=self._work.model_id,
+            parameters=self._work.parameters(song),
+            outputs=outputs,
+            audio_seconds=_duration(done, options),
+            seconds=time.perf_counter() - start,
+            n_clipped=done.n_clipped,
+            null_residual=done.null_residual,
+            notes=done.notes,
+            version=duetto.__version__,
+        )
+
+
+def _mark(name: str) -> str:
+    """The fingerprint of a file, "" if there is none."""
+    with suppress(OSError):
+        return storage.fingerprint(name)
+    return ""
+
+
+def _same(name: str, known: Record | Output) -> str:
+    """The fingerprint of a file that has the bytes that are known of it, "" if it has not."""
+    mark = _mark(name)
+    if mark and mark != known.fingerprint:
+        with suppress(OSError):
+            return mark if storage.digest(name) == known.sha256 else ""
+    return mark
+
+
+def _output(path: Path, folder: Path, peak: float) -> Output:
+    n_bytes, sha256 = path.stat().st_size, storage.digest(str(path))
+    relative = path.relative_to(folder).as_posix()
+    return Output(path=relative, n_bytes=n_bytes, fingerprint="", sha256=sha256, peak=peak)
+
+
+def _duration(done: SeparatedFile, options: FileOptions) -> float:
+    """Seconds of the song that were separated."""
+    whole = done.info.n_samples / done.info.sample_rate
+    end = whole if options.end_seconds is None else min(whole, options.end_seconds)
+    return end - options.start_seconds

@@ -1,0 +1,1 @@
+"""Signal processing: the STFT and its inverse, masks, middle and side, streams cut into chunks."""

@@ -1,0 +1,1 @@
+"""Evaluation: datasets, BSS Eval 3.0, confidence intervals, oracle masks and plots."""

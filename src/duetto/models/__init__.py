@@ -1,0 +1,1 @@
+"""Models: their files and metadata, the registry of names, and conventional methods."""

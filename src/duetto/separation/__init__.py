@@ -1,0 +1,1 @@
+"""Separation: from a waveform or a file to its stems."""

@@ -1,0 +1,276 @@
+"""The stems of a file as files: which of them, where, in which format."""
+
+import math
+import os
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from duetto.audio import EXTENSIONS, AudioInfo, AudioWriter, output_format
+from duetto.audio.encoding import encoder_settings
+from duetto.audio.formats import depth
+from duetto.audio.tags import read_tags
+from duetto.errors import AudioError, ConfigError
+from duetto.separation.remainder import STEMS, mix_block, null_residual, split_block
+
+TEMPLATE = "{model}/{parent}/{track}/{stem}.{ext}"
+
+
+def _check_stems(stems: tuple[str, ...], mix: dict[str, float] | None) -> None:
+    allowed = f"allowed: {', '.join(STEMS)}"
+    if not stems or len(set(stems)) < len(stems) or not set(stems) <= set(STEMS):
+        raise ConfigError(f"stems={stems!r}: name each stem once, and one at least; {allowed}")
+    if mix is None:
+        return
+    if stems != STEMS:
+        raise ConfigError("a mix is written in the stems' place; choose either mix or stems")
+    if not mix or not set(mix) <= set(STEMS):
+        raise ConfigError(f"mix={mix!r} must name a stem or both; {allowed}")
+    for stem, level in mix.items():
+        if not -200 <= level <= 60:
+            raise ConfigError(f"mix: {stem} at {level} dB; allowed: -200 to 60 dB")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileOptions:
+    """What `Separator.separate_file` writes.
+
+    Attributes:
+        template: path of a stem below the output folder.
+        container: "WAV", "FLAC", "MP3", ...; by default the song's own, or WAV if that is lossy.
+        subtype: "PCM_16", "FLOAT", ...; by default the song's own depth.
+        stems: which stems are written; those left out are neither encoded nor kept.
+        mix: decibels by stem: one file, a song of these levels named "mix", is written in the stems' place;
+            a stem that is not named is silent.
+        start_seconds: where the part of the song begins that is separated, to the nearest sample.
+        end_seconds: where it ends; None is the song's end.
+        bitrate_kbps: of MP3 and M4A, in kbit/s.
+        quality: 0 to 10: how good MP3 and Ogg Vorbis sound, how small FLAC gets.
+
+    Raises:
+        ConfigError: a value out of its range, or options that exclude each other.
+    """
+
+    template: str = TEMPLATE
+    container: str | None = None
+    subtype: str | None = None
+    stems: tuple[str, ...] = STEMS
+    mix: dict[str, float] | None = None
+    start_seconds: float = 0.0
+    end_seconds: float | None = None
+    bitrate_kbps: float | None = None
+    quality: float | None = None
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The names of what is written: the stems, or "mix"."""
+        return ("mix",) if self.mix else self.stems
+
+    def __post_init__(self) -> None:
+        _check_stems(self.stems, self.mix)
+        end = math.inf if self.end_seconds is None else self.end_seconds
+        if not 0 <= self.start_seconds < end:
+            raise ConfigError(
+                f"the part from {self.start_seconds} to {self.end_seconds} seconds holds nothing; allowed: a "
+                "start of 0 or more, and an end after it"
+            )
+        if self.bitrate_kbps is not None and self.quality is not None:
+            raise ConfigError(
+                "bitrate_kbps and quality both say how lossy audio is coded; choose one of them"
+            )
+        if self.bitrate_kbps is not None and not 8 <= self.bitrate_kbps <= 512:
+            raise ConfigError(f"bitrate_kbps={self.bitrate_kbps}: choose 8 to 512 kbit/s")
+        if self.quality is not None and not 0 <= self.quality <= 10:
+            raise ConfigError(f"quality={self.quality}: choose 0 to 10")
+
+
+DEFAULT_OPTIONS = FileOptions()
+
+
+@dataclass(frozen=True)
+class SeparatedFile:
+    """What `Separator.separate_file` wrote.
+
+    Attributes:
+        info: the input.
+        paths: stem -> file; with `FileOptions.mix` "mix" -> file.
+        n_clipped: samples whose value did not fit the output's integers and was saturated.
+        peaks: stem -> largest absolute sample, full scale being 1, before lossy coding.
+        null_residual: largest |sum of the stems - mixture| before lossy coding, full scale being 1; 0 where
+            whole numbers were written of at least the song's depth and nothing was saturated; None where
+            not all stems were written.
+        notes: what a user should hear of, though nothing failed.
+    """
+
+    info: AudioInfo
+    paths: dict[str, Path]
+    n_clipped: int
+    peaks: dict[str, float]
+    null_residual: float | None
+    notes: tuple[str, ...] = ()
+
+
+def stem_paths(
+    model: str,
+    song: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    template: str = TEMPLATE,
+    container: str,
+    stems: tuple[str, ...] = STEMS,
+) -> dict[str, Path]:
+    """Where the stems of a song go: stem -> path below the folder `out`.
+
+    Raises:
+        ConfigError: a template with an unknown field, or one that gives two stems the same path.
+    """
+    extension = EXTENSIONS.get(container, "").removeprefix(".")
+    song = Path(song)
+    fields = {"model": model, "parent": "", "track": song.stem, "name": song.name, "ext": extension}
+    try:
+        paths = {stem: Path(out, template.format(stem=stem, **fields).lstrip("/")) for stem in stems}
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"template {template!r}: {error}; its fields are {{model}}, {{parent}}, {{track}}, {{name}}, "
+            "{stem}, {ext} and the columns of a table"
+        ) from error
+    if len(set(map(os.path.abspath, paths.values()))) < len(stems):
+        raise ConfigError(f"template {template!r} gives both stems one path; put {{stem}} into it")
+    return paths
+
+
+class StemFiles:
+    """The open files of a song's stems, which appear when the context ends well.
+
+    Integers stay integers: where the output has whole-number samples, the stems sum to the mixture bit
+    for bit, and a stem that would leave the range is saturated, its partner taking the rest.
+
+    Args:
+        song: path of the song.
+        info: what it says of itself.
+        model: name of the model.
+        out: folder for the stems.
+        options: what is written.
+
+    Attributes:
+        start: first sample of the song's part that is separated.
+        stop: the sample after its last.
+
+    Raises:
+        AudioError: a format that cannot hold the song, a stem that would overwrite it; once entered, a stem
+            that cannot be written.
+        ConfigError: a template that cannot be used, a part that the song has not, or an encoding that the
+            format has not.
+    """
+
+    def __init__(
+        self, song: Path, info: AudioInfo, *, model: str, out: str | os.PathLike[str], options: FileOptions
+    ) -> None:
+        self.info = info
+        self.start, self.stop = _part(song, info, options)
+        container, subtype = output_format(info, container=options.container, subtype=options.subtype)
+        self._bits_out, self._double = depth(subtype), subtype == "DOUBLE"
+        self.paths = stem_paths(
+            model, song, out, template=options.template, container=container, stems=options.written
+        )
+        _refuse_overwriting(song, self.paths.values())
+        _refuse_outside(Path(out), self.paths.values())
+        tags, self._notes = read_tags(song)
+        settings = encoder_settings(
+            container,
+            sample_rate=info.sample_rate,
+            n_channels=info.n_channels,
+            bitrate_kbps=options.bitrate_kbps,
+            quality=options.quality,
+        )
+        self._writers = {
+            stem: AudioWriter(
+                path,
+                sample_rate=info.sample_rate,
+                n_channels=info.n_channels,
+                container=container,
+                subtype=subtype,
+                n_samples=self.stop - self.start,
+                settings=settings,
+                tags=tags and tags.of_stem(stem, song.stem),
+            )
+            for stem, path in self.paths.items()
+        }
+        self._gains = {stem: 10 ** (level / 20) for stem, level in (options.mix or {}).items()}
+        self._n_clipped = 0
+        self._peaks = dict.fromkeys(self.paths, 0.0)
+        self._residual = 0.0 if options.written == STEMS else None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for writer in self._writers.values():
+                stack.enter_context(writer)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    @property
+    def result(self) -> SeparatedFile:
+        """What was written, once it is complete."""
+        notes = dict.fromkeys(
+            [*self._notes, *(note for writer in self._writers.values() for note in writer.notes)]
+        )
+        return SeparatedFile(
+            self.info, self.paths, self._n_clipped, self._peaks, self._residual, tuple(notes)
+        )
+
+    def write(self, mixture: NDArray[Any], vocals: NDArray[np.float32]) -> None:
+        """Append a block of the mixture, in the file's own numbers, divided by the estimate of its vocals."""
+        bits, bits_out = self.info.bits, self._bits_out
+        if self._gains:
+            mixed, n_clipped = mix_block(
+                mixture, vocals, self._gains, bits=bits, bits_out=bits_out, double=self._double
+            )
+            stems = {"mix": mixed}
+        else:
+            wanted = tuple(self.paths)
+            stems, n_clipped = split_block(
+                mixture, vocals, bits=bits, bits_out=bits_out, double=self._double, stems=wanted
+            )
+        full_scale = 1.0 if bits_out is None else 2.0 ** (bits_out - 1)
+        for stem, writer in self._writers.items():
+            writer.write(stems[stem])
+            peak = max(-float(stems[stem].min()), float(stems[stem].max())) / full_scale
+            self._peaks[stem] = max(self._peaks[stem], peak)
+        if self._residual is not None:
+            self._residual = max(self._residual, null_residual(mixture, bits, stems, bits_out))
+        self._n_clipped += n_clipped
+
+
+def _part(song: Path, info: AudioInfo, options: FileOptions) -> tuple[int, int]:
+    """The first sample of the part that is separated, and the one after its last."""
+    start = round(options.start_seconds * info.sample_rate)
+    end = options.end_seconds
+    stop = info.n_samples if end is None else round(end * info.sample_rate)
+    if not start < stop <= info.n_samples:
+        asked = f"{options.start_seconds:g} to {'its end' if end is None else f'{end:g}'}"
+        length = info.n_samples / info.sample_rate
+        raise ConfigError(f"{song} has no part from {asked} seconds: it lasts {length:.3f} seconds")
+    return start, stop
+
+
+def _refuse_overwriting(source: Path, targets: Iterable[Path]) -> None:
+    for target in targets:
+        if target.exists() and target.samefile(source):
+            raise AudioError(f"{target}: would overwrite the song itself; choose another output folder")
+
+
+def _refuse_outside(out: Path, targets: Iterable[Path]) -> None:
+    """Whatever `..`, symbolic links or the names of a list and its columns say."""
+    top = out.resolve()
+    for target in targets:
+        if not (target.parent.resolve() / target.name).is_relative_to(top):
+            raise AudioError(f"{target}: lies outside of {out}; choose another template or output folder")

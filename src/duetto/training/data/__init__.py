@@ -1,0 +1,1 @@
+"""Training data: recordings, random mixtures and data augmentation."""

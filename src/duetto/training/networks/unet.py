@@ -1,0 +1,219 @@
+"""A convolutional U-Net on complex spectrograms, with a complex mask.
+
+After Choi et al., "Investigating U-Nets with various intermediate blocks for spectrogram-based singing voice
+separation", ISMIR 2020 (blocks that work across time and frequency, then across all frequencies), and Liu et
+al., "Channel-wise subband input for better voice and accompaniment separation", Interspeech 2020.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from duetto.training.config import UNetConfig
+
+FLOOR = 1e-8
+"""Power under which the root compression of a bin fades out."""
+
+
+class UNet(nn.Module):
+    """Sub-bands as channels, a U-Net whose skips are multiplied into its way up, a complex mask.
+
+    The song's channels are the middle and, with `n_channels=2`, the side (half of left minus right).
+    """
+
+    def __init__(self, config: UNetConfig, n_bins: int) -> None:
+        super().__init__()
+        self.config = config
+        self.n_bins = n_bins
+        self.n_inputs = n_inputs = 2 * config.n_channels * config.n_sub_bands
+        self.n_positions = n_positions = (n_bins - 1) // config.n_sub_bands
+        self.widths = widths = [config.width + level * config.growth for level in range(config.n_levels + 1)]
+        self.stem = _normalised(_convolution(n_inputs, config.width), config.width)
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        self.encoders, self.decoders = nn.ModuleList(), nn.ModuleList()
+        for level, (narrow, wide) in enumerate(pairwise(widths)):
+            self.encoders.append(_stage(config, level, narrow, n_positions))
+            self.down.append(_normalised(nn.Conv2d(narrow, wide, 2, 2, bias=False), wide))
+            self.up.append(_normalised(nn.ConvTranspose2d(wide, narrow, 2, 2, bias=False), narrow))
+            self.decoders.append(_stage(config, level, narrow, n_positions))
+        self.middle = _stage(config, config.n_levels, widths[-1], n_positions)
+        last = nn.Conv2d(config.width, n_inputs, 1)
+        nn.init.zeros_(last.weight)
+        halves = torch.tensor([0.5, 0.0]).repeat(config.n_channels).repeat_interleave(config.n_sub_bands)
+        cast(Tensor, last.bias).data.copy_(halves)  # until something is learned the sources share alike
+        self.head = nn.Sequential(nn.Conv2d(config.width + n_inputs, config.width, 1), nn.ReLU(), last)
+
+    def masks(self, planes: Tensor) -> Tensor:
+        """Complex masks of the vocals, as `duetto.models.onnx_model` describes them.
+
+        Args:
+            planes: spectrogram (batch_size, 2 n_channels, n_frames, n_bins), the real and the imaginary part
+                of each channel.
+
+        Returns:
+            Masks of the same shape.
+        """
+        return self._masks(planes, _Whole())
+
+    def carry(self, planes: Tensor, state: Sequence[Tensor], follows: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Masks of a sequence that comes in pieces; together they are what one pass over the whole gives.
+
+        Args:
+            planes: the next piece, as for `masks`. All but the last have a multiple of `frame_grid` frames,
+                and the first `first_frames` or more.
+            state: what the piece before left, at first `empty_state`.
+            follows: whether more will follow, 1 or 0, an integer without dimensions.
+
+        Returns:
+            The masks that are next, `look_ahead` frames late or, if nothing follows, all that are left, and
+            the state after them.
+        """
+        pieces = _Pieces(state, follows)
+        return self._masks(planes, pieces), pieces.after
+
+    @property
+    def first_frames(self) -> int:
+        """Of the first piece, at least: every level then gives as many as the next piece sees again."""
+        grid = self.config.frame_grid
+        return grid * (-(-self.config.look_ahead // grid) + max(self.config.reaches))
+
+    def empty_state(self, batch_size: int) -> list[Tensor]:
+        """The state before the first piece: of each part of the network, maps of no frames."""
+        levels = range(self.config.n_levels)
+        ups = [level for level in reversed(levels) for _ in ("its skip", "its stage")]
+        maps = [(self.widths[level], level) for level in (*levels, self.config.n_levels, *ups)]
+        return [
+            torch.zeros(batch_size, width, 0, self.n_positions >> level)
+            for width, level in [(self.n_inputs, 0), *maps, (self.n_inputs, 0)]
+        ]
+
+    def _masks(self, planes: Tensor, pieces: "_Whole | _Pieces") -> Tensor:
+        n_missing = -planes.shape[2] % self.config.frame_grid
+        seen = self._fold(F.pad(compressed(planes), (0, 0, 0, n_missing)))
+        reaches = self.config.reaches
+        hidden, skips = pieces.through(self.stem, seen, 1, 1), []
+        for encoder, reach, down in zip(self.encoders, reaches, self.down, strict=False):
+            skips.append(pieces.through(encoder, hidden, reach, 2))
+            hidden = down(skips[-1])
+        hidden = pieces.through(self.middle, hidden, reaches[-1], 1)
+        for skip, decoder, reach, up in reversed(
+            list(zip(skips, self.decoders, reaches, self.up, strict=False))
+        ):
+            hidden = up(hidden)
+            hidden = pieces.through(decoder, hidden * pieces.late(skip, hidden), reach, 1)
+        seen = pieces.late(seen, hidden).to(hidden.dtype)
+        masks = self._unfold(self.head(torch.cat([hidden, seen], 1)))
+        masks = masks[:, :, : masks.shape[2] - n_missing]
+        return torch.cat([masks, masks[..., -1:]], dim=-1)
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        """Spectrogram (batch_size, n_channels, n_bins, n_frames), complex, to that of the vocals."""
+        pairs = torch.view_as_real(spectrogram)  # (batch_size, n_channels, n_bins, n_frames, 2)
+        masks = self.masks(pairs.permute(0, 1, 4, 3, 2).flatten(1, 2))
+        masks = masks.to(pairs.dtype)  # no complex numbers have the 16 bits of autocast
+        pairs = masks.reshape(len(masks), -1, 2, *masks.shape[2:]).permute(0, 1, 4, 3, 2)
+        return spectrogram * torch.view_as_complex(pairs.contiguous())
+
+    def _fold(self, maps: Tensor) -> Tensor:
+        """Maps (batch_size, n, n_frames, n_bins) to (batch_size, n n_sub_bands, n_frames, n_positions)."""
+        bands = torch.stack(maps[..., :-1].chunk(self.config.n_sub_bands, dim=-1), dim=2)
+        return bands.flatten(1, 2).contiguous(memory_format=torch.channels_last)  # the faster order on CPUs
+
+    def _unfold(self, maps: Tensor) -> Tensor:
+        """The inverse of `_fold`, but for the bin that is missing at the top."""
+        bands = maps.reshape(maps.shape[0], -1, self.config.n_sub_bands, *maps.shape[2:])
+        return bands.transpose(2, 3).flatten(3)
+
+
+def compressed(planes: Tensor) -> Tensor:
+    """The complex numbers z of planes (batch_size, 2 n_channels, ...) as z / |z|^0.5, in planes."""
+    parts = planes.reshape(planes.shape[0], -1, 2, *planes.shape[2:])
+    power = parts[:, :, :1].square() + parts[:, :, 1:].square()
+    return (parts * (power + FLOOR).sqrt().rsqrt()).flatten(1, 2)
+
+
+class _Whole:
+    """A sequence in one piece."""
+
+    def through(self, stage: nn.Module, maps: Tensor, reach: int, grid: int) -> Tensor:
+        return cast(Tensor, stage(maps))
+
+    def late(self, maps: Tensor, like: Tensor) -> Tensor:
+        return maps
+
+
+class _Pieces:
+    """A sequence in pieces: maps (batch_size, width, n_frames, n_positions) wait for what they need."""
+
+    def __init__(self, state: Sequence[Tensor], follows: Tensor) -> None:
+        self.before, self.follows = iter(state), follows
+        self.after: list[Tensor] = []
+
+    def through(self, stage: nn.Module, maps: Tensor, reach: int, grid: int) -> Tensor:
+        """What a stage that sees `reach` frames before and after each gives, a multiple of `grid` frames.
+
+        The frames within its reach of the end wait; with as many before them they are seen again.
+        """
+        held = next(self.before)
+        maps = torch.cat([held, maps], 2)
+        start = held.shape[2] // 2  # at first none is held, and later 2 reach, or 1 more if grid is 2
+        stop = maps.shape[2] - reach * self.follows
+        stop = stop - (stop - start) % grid
+        self.after.append(maps[:, :, stop - reach :])
+        return cast(Tensor, stage(maps))[:, :, start:stop]
+
+    def late(self, maps: Tensor, like: Tensor) -> Tensor:
+        """As many of the frames that have not been used as another map has."""
+        maps = torch.cat([next(self.before), maps], 2)
+        self.after.append(maps[:, :, like.shape[2] :])
+        return maps[:, :, : like.shape[2]]
+
+
+class _Residual(nn.Module):
+    """Two 3 x 3 convolutions around which the input goes as well."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = _normalised(_convolution(width, width), width)
+        norm = nn.BatchNorm2d(width)
+        nn.init.zeros_(norm.weight)  # it begins as nothing
+        self.second = nn.Sequential(_convolution(width, width), norm)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return F.relu(maps + self.second(self.first(maps)))
+
+
+class _Frequencies(nn.Module):
+    """Two linear layers across all frequencies around which the input goes as well."""
+
+    def __init__(self, width: int, n_positions: int, n_hidden: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(n_positions, n_hidden)
+        self.norm = nn.BatchNorm2d(width)
+        self.second = nn.Linear(n_hidden, n_positions)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps + self.second(F.relu(self.norm(self.first(maps))))
+
+
+def _stage(config: UNetConfig, level: int, width: int, n_positions: int) -> nn.Sequential:
+    n_positions >>= level
+    n_hidden = max(n_positions // config.frequency_bottleneck, config.least_frequencies)
+    blocks: list[nn.Module] = [_Residual(width) for _ in range(config.reaches[level] // 2)]
+    return nn.Sequential(blocks[0], _Frequencies(width, n_positions, n_hidden), *blocks[1:])
+
+
+def _convolution(n_inputs: int, width: int) -> nn.Conv2d:
+    return nn.Conv2d(n_inputs, width, 3, padding=1, bias=False)
+
+
+def _normalised(layer: nn.Module, width: int) -> nn.Sequential:
+    # batch normalisation becomes part of the convolution in a bundle, and a segment's masks do not depend on
+    # what else is in it
+    return nn.Sequential(layer, nn.BatchNorm2d(width), nn.ReLU())

@@ -1,0 +1,161 @@
+"""What the papers print, row by row, and which recipe or method makes each row again."""
+
+import tomllib
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from duetto.errors import ConfigError
+
+FIGURES = ("gnsdr", "gsir", "gsar")
+KINDS = ("network", "method", "oracle", "quoted")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row of a table.
+
+    Attributes:
+        name: of the row, and of its folder.
+        label: as the paper calls it.
+        kind: "network" has a recipe to train, "method" and "oracle" are models by name, "quoted" is printed
+            in the paper and not run here.
+        printed: the paper's GNSDR, GSIR and GSAR of the vocals in dB, if it has the row.
+    """
+
+    name: str
+    label: str
+    kind: str
+    printed: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something that the paper says of two rows.
+
+    Attributes:
+        says: what, in words.
+        better: the row that should be better.
+        than: the rows whose best it should surpass.
+    """
+
+    says: str
+    better: str
+    than: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paper:
+    """A table of a paper.
+
+    Attributes:
+        name: what it is called here.
+        title: of the paper.
+        source: where its figures stand, and on which clips they were taken.
+        dataset: that it used.
+        sample_rate: hertz, at which tracks are trained on and scored.
+        rows: in the paper's order.
+        findings: what it says of them.
+        elsewhere: another dataset -> the recipes' settings in `[data]` that it needs.
+        recipes: what comes before a row's name in that of its recipe, and behind it.
+    """
+
+    name: str
+    title: str
+    source: str
+    dataset: str
+    sample_rate: int
+    rows: tuple[Row, ...]
+    findings: tuple[Finding, ...] = ()
+    elsewhere: dict[str, dict[str, Any]] = field(default_factory=dict)
+    recipes: tuple[str, str] = ("", "")
+
+    def recipe(self, row: Row) -> str:
+        """The name or path of the recipe of a network's row."""
+        before, behind = self.recipes
+        return f"{before}{row.name}{behind}"
+
+    def settings(self, dataset: str) -> dict[str, Any]:
+        """What the recipes' `[data]` tables need besides the dataset's name.
+
+        Raises:
+            ConfigError: a dataset that the table is not prepared for.
+        """
+        if dataset == self.dataset:
+            return {}
+        if dataset not in self.elsewhere:
+            known = ", ".join([self.dataset, *self.elsewhere])
+            raise ConfigError(f"{self.name} is not prepared for the dataset {dataset!r}; choose {known}")
+        return self.elsewhere[dataset]
+
+    def choose(self, names: tuple[str, ...]) -> tuple[Row, ...]:
+        """The rows of these names that can be run, or all such.
+
+        Raises:
+            ConfigError: a name that no such row has.
+        """
+        runnable = {row.name: row for row in self.rows if row.kind != "quoted"}
+        if unknown := [name for name in names if name not in runnable]:
+            raise ConfigError(
+                f"{self.name} has no row {unknown[0]!r} to run; its rows: {', '.join(runnable)}"
+            )
+        return tuple(row for name, row in runnable.items() if not names or name in names)
+
+
+def paper_names() -> list[str]:
+    """The papers whose tables ship."""
+    return sorted(path.stem for path in _folder().glob("*.toml"))
+
+
+def load_paper(paper: str) -> Paper:
+    """A table that ships, by its name, or one in a TOML file with its recipes beside it.
+
+    Raises:
+        ConfigError: neither, or a file that is no such table.
+    """
+    if paper in paper_names():
+        path, recipes = _folder() / f"{paper}.toml", (f"{paper}/", "")
+    elif paper.endswith(".toml") and Path(paper).is_file():
+        path = Path(paper)
+        recipes = (f"{path.parent}/", ".toml")
+    else:
+        raise ConfigError(
+            f"no paper {paper!r}: give one of {', '.join(paper_names())} or the path of a .toml file"
+        )
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        rows = tuple(Row(**{**row, "printed": _figures(row)}) for row in values.pop("rows"))
+        findings = tuple(
+            Finding(**{**finding, "than": tuple(finding["than"])}) for finding in values.pop("findings", ())
+        )
+        loaded = Paper(name=path.stem, rows=rows, findings=findings, recipes=recipes, **values)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(f"{path} is no table of a paper: {error}") from error
+    _check(loaded)
+    return loaded
+
+
+def _folder() -> Path:
+    return Path(str(resources.files("duetto.training.reproduce")))
+
+
+def _figures(row: dict[str, Any]) -> tuple[float, float, float] | None:
+    if "printed" not in row:
+        return None
+    gnsdr, gsir, gsar = map(float, row["printed"])
+    return gnsdr, gsir, gsar
+
+
+def _check(paper: Paper) -> None:
+    names = [row.name for row in paper.rows]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"{paper.name}: two rows have one name")
+    for row in paper.rows:
+        if row.kind not in KINDS:
+            raise ConfigError(
+                f"{paper.name}: row {row.name!r} is of kind {row.kind!r}, not {', '.join(KINDS)}"
+            )
+    for finding in paper.findings:
+        if unknown := {finding.better, *finding.than} - set(names):
+            raise ConfigError(f"{paper.name}: a finding is about {sorted(unknown)[0]!r}, which is no row")

@@ -1,0 +1,237 @@
+"""M4A, MP4, MOV, Matroska, WebM, WMA and AAC, through the same reader and writer as all other files."""
+
+import subprocess
+import sys
+import tracemalloc
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from command_line import duetto_apart
+from duetto.audio import AudioReader, AudioWriter, load_audio, save_audio
+from duetto.audio.containers import after_id3
+from duetto.errors import AudioError
+from duetto.separation.separator import Separator
+from duetto.separation.stem_writer import FileOptions
+from tiny import TinyEstimator, write_bundle
+
+RATE = 44_100
+
+
+def tone(n_channels=2, n_samples=50_001, rate=RATE):
+    time = np.arange(n_samples) / rate
+    return np.stack([0.5 * np.sin(2 * np.pi * 220 * (c + 1) * time) for c in range(n_channels)]).astype("f4")
+
+
+def encode(path, audio, container, codec, sample, rate=RATE, layout="stereo", video=False):
+    """Write a file with PyAV alone; `sample` is FFmpeg's name of the samples' type."""
+    with av.open(path, "w", format=container, options={"movie_timescale": str(rate)}) as file:
+        if video:
+            picture = file.add_stream("mpeg4", rate=25)
+            picture.width = picture.height = 16
+        stream = file.add_stream(codec, rate=rate, layout=layout)
+        stream.codec_context.format, stream.codec_context.time_base = sample, Fraction(1, rate)
+        stream.bit_rate = 128_000
+        if codec == "vorbis":
+            stream.codec_context.options = {"strict": "experimental"}
+        if video:
+            for k in range(25):
+                file.mux(picture.encode(av.VideoFrame.from_ndarray(np.full((16, 16, 3), 9 * k, np.uint8))))
+        for start in range(0, audio.shape[1], 1024):
+            block = audio[:, start : start + 1024]
+            block = block if sample.endswith("p") else block.T.reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), format=sample, layout=layout)
+            frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
+            file.mux(stream.encode(frame))
+        if video:
+            file.mux(picture.encode(None))
+        file.mux(stream.encode(None))
+    return path
+
+
+def read(path, n_samples=4096):
+    with AudioReader(path) as reader:
+        return np.concatenate(list(reader.blocks(n_samples)), axis=1), reader.info
+
+
+def decibels(part, whole):
+    return 10 * np.log10(np.sum(part**2) / np.sum(whole**2))
+
+
+LOSSY = {
+    "m4a": ("ipod", "aac", "fltp", "MP4", "AAC"),
+    "mp4": ("mp4", "aac", "fltp", "MP4", "AAC"),
+    "mov": ("mov", "aac", "fltp", "MP4", "AAC"),
+    "mkv": ("matroska", "aac", "fltp", "MATROSKA", "AAC"),
+    "webm": ("webm", "vorbis", "fltp", "MATROSKA", "VORBIS"),
+    "wma": ("asf", "wmav2", "fltp", "ASF", "WMAV2"),
+    "aac": ("adts", "aac", "fltp", "ADTS", "AAC"),
+}
+
+
+@pytest.mark.parametrize("kind", LOSSY)
+def test_lossy_files_are_read_in_step_with_what_was_encoded(tmp_path, kind):
+    container, codec, sample, name, subtype = LOSSY[kind]
+    audio = tone()
+    path = encode(tmp_path / f"song.{kind}", audio, container, codec, sample, video=kind in ("mp4", "mkv"))
+    decoded, info = read(path)
+    assert (info.container, info.subtype, info.sample_rate, info.n_channels) == (name, subtype, RATE, 2)
+    assert (info.bits, info.lossy, decoded.dtype) == (None, True, np.float32)
+    assert decoded.shape[1] == info.n_samples
+    if name == "MP4":  # the one that counts in samples
+        assert info.n_samples == 50_001
+    # raw AAC cannot say that its first 1024 samples are the encoder's delay; WMA's decoder takes the first
+    # 2048 samples for it, which FFmpeg's encoder does not put there
+    delay = {"aac": 1024, "wma": -2048}.get(kind, 0)
+    assert -2048 < decoded.shape[1] - delay - 50_001 < 2 * 2048
+    late, early = max(delay, 0), max(-delay, 0)
+    decoded, audio = decoded[:, late : late + 45_000], audio[:, early : early + 45_000]
+    assert decibels(decoded - audio, audio) < (-10 if kind == "webm" else -20)  # FFmpeg's own Vorbis is poor
+
+
+@pytest.mark.parametrize(
+    ("name", "container", "codec", "sample", "bits"),
+    [
+        ("song.m4a", "ipod", "alac", "s16p", 16),
+        ("song.m4a", "ipod", "alac", "s32p", 24),
+        ("song.mkv", "matroska", "flac", "s16", 16),
+        ("song.mkv", "matroska", "flac", "s32", 24),
+        ("song.mov", "mov", "pcm_s16le", "s16", 16),
+        ("song.mov", "mov", "pcm_s24le", "s32", 24),
+    ],
+)
+def test_lossless_files_are_read_bit_for_bit_and_divided_exactly(
+    tmp_path, rng, name, container, codec, sample, bits
+):
+    block = rng.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), (2, 30_001))
+    kept = block.astype(np.int16) if bits == 16 else (block << 8).astype(np.int32)
+    path = encode(tmp_path / name, kept, container, codec, sample)
+    decoded, info = read(path)
+    assert (info.bits, info.lossy) == (bits, False)
+    np.testing.assert_array_equal(decoded, block)
+    done = Separator(TinyEstimator()).separate_file(path, tmp_path / "out")
+    assert {path.suffix for path in done.paths.values()} == {".wav"}
+    np.testing.assert_array_equal(sum(read(path)[0] for path in done.paths.values()), block)
+    assert done.null_residual == 0
+
+
+def test_floats_in_a_film_stay_floats(tmp_path, rng):
+    audio = rng.uniform(-2, 2, (2, 5000)).astype(np.float32)
+    path = encode(tmp_path / "song.mov", audio, "mov", "pcm_f32le", "flt")
+    decoded, info = read(path)
+    assert info.subtype == "FLOAT"
+    np.testing.assert_array_equal(decoded, audio)
+
+
+@pytest.mark.parametrize("n_channels", range(1, 7))
+@pytest.mark.parametrize(("rate", "n_samples"), [(8000, 1), (44_100, 1000), (96_000, 50_001)])
+def test_m4a_is_written_at_its_length(tmp_path, n_channels, rate, n_samples):
+    audio = tone(n_channels, n_samples, rate)
+    assert save_audio(tmp_path / "song.m4a", audio, rate) == 0
+    decoded, got = load_audio(tmp_path / "song.m4a")
+    assert (decoded.shape, got) == (audio.shape, rate)
+    with av.open(tmp_path / "song.m4a") as file:
+        assert file.streams.audio[0].duration == n_samples
+        assert file.duration == pytest.approx(n_samples / rate * av.time_base, abs=1)
+    if n_samples > 10_000:  # the channel for low frequencies is filtered
+        for channel in {*range(n_channels)} - {3}:
+            assert decibels(decoded[channel] - audio[channel], audio[channel]) < -20
+
+
+def test_m4a_appears_whole_or_not_at_all(tmp_path):
+    (tmp_path / "song.m4a").write_bytes(b"old")
+    form = {"sample_rate": RATE, "n_channels": 2, "container": "M4A", "subtype": "AAC"}
+    writer = AudioWriter(tmp_path / "song.m4a", **form)
+    with pytest.raises(ZeroDivisionError), writer:  # noqa: PT012 (the moment in between is what is tested)
+        writer.write(tone())
+        raise ZeroDivisionError
+    assert [path.name for path in tmp_path.iterdir()] == ["song.m4a"]
+    assert (tmp_path / "song.m4a").read_bytes() == b"old"
+
+
+def test_the_block_size_does_not_change_what_is_read_nor_does_a_part(tmp_path):
+    path = encode(tmp_path / "song.m4a", tone(), "ipod", "aac", "fltp")
+    whole, _ = read(path, 1 << 20)
+    for n_samples in (777, 1024, 50_001):
+        np.testing.assert_array_equal(read(path, n_samples)[0], whole)
+    with AudioReader(path) as reader:
+        part = np.concatenate(list(reader.blocks(1000, 12_345, 23_456)), axis=1)
+    np.testing.assert_array_equal(part, whole[:, 12_345:23_456])
+
+
+def test_reading_takes_the_memory_of_a_block(tmp_path):
+    path = encode(tmp_path / "song.m4a", tone(2, 40 * RATE), "ipod", "aac", "fltp")
+    tracemalloc.start()
+    with AudioReader(path) as reader:
+        assert sum(block.shape[1] for block in reader.blocks(4096)) == 40 * RATE
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_500_000  # bytes; the whole is 14 million
+
+
+def test_stems_of_a_film_are_float_wav_or_m4a(tmp_path):
+    path = encode(tmp_path / "film.mp4", tone(), "mp4", "aac", "fltp", video=True)
+    separator = Separator(TinyEstimator())
+    done = separator.separate_file(path, tmp_path / "out")
+    assert {read(stem)[1].subtype for stem in done.paths.values()} == {"FLOAT"}
+    done = separator.separate_file(path, tmp_path / "out", FileOptions(container="M4A"))
+    assert [read(stem)[1].n_samples for stem in done.paths.values()] == [50_001, 50_001]
+
+
+def test_what_has_no_sound_or_is_damaged(tmp_path):
+    with av.open(tmp_path / "silent.mp4", "w") as file:
+        picture = file.add_stream("mpeg4", rate=25)
+        picture.width = picture.height = 16
+        file.mux(picture.encode(av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8))))
+        file.mux(picture.encode(None))
+    with pytest.raises(AudioError, match="holds no sound"):
+        load_audio(tmp_path / "silent.mp4")
+    whole = encode(tmp_path / "song.mp4", tone(), "mp4", "aac", "fltp").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])  # its index is at its end
+    with pytest.raises(AudioError, match="truncated or damaged"):
+        load_audio(tmp_path / "cut.mp4")
+
+
+def test_a_playlist_is_never_followed(tmp_path):
+    """FFmpeg would open the files and addresses that it names."""
+    save_audio(tmp_path / "song.wav", tone(), RATE)
+    (tmp_path / "list.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nsong.wav\n")
+    (tmp_path / "list.txt").write_text("ffconcat version 1.0\nfile song.wav\n")
+    for name in ("list.m3u8", "list.txt"):
+        with pytest.raises(AudioError, match="not an audio file"):
+            load_audio(tmp_path / name)
+
+
+def test_an_id3_tag_is_stepped_over():
+    assert after_id3(b"\xff\xf1" + bytes(8)) == 0
+    assert after_id3(b"ID3\x04\0\0\0\0\x4e\x10") == 10 + (0x4E << 7) + 0x10
+    assert after_id3(b"ID3") == 0
+
+
+BLOCK_AV = "import sys\nsys.modules['av'] = None"
+
+
+def test_without_pyav_the_message_says_what_to_install(tmp_path):
+    path = encode(tmp_path / "song.m4a", tone(), "ipod", "aac", "fltp")
+    bundle = write_bundle(tmp_path / "tiny.onnx")
+    outcome = duetto_apart("separate", path, "-n", bundle, "-o", tmp_path / "out", before=BLOCK_AV)
+    message = "needs FFmpeg, which is not installed; run pip install 'duetto[av]'"
+    assert (outcome.code, outcome.err) == (1, [f"duetto: {path} {message}"])
+    save_audio(tmp_path / "song.wav", tone(), RATE)
+    outcome = duetto_apart(
+        "separate", tmp_path / "song.wav", "--m4a", "-n", bundle, "-o", tmp_path / "out", before=BLOCK_AV
+    )
+    assert outcome.code == 1
+    assert message in outcome.err[0]
+    assert not [*(tmp_path / "out").rglob("*.m4a"), *(tmp_path / "out").rglob("*.part")]
+
+
+def test_separating_a_wav_does_not_import_av(tmp_path):
+    save_audio(tmp_path / "song.wav", tone(), RATE)
+    check = "import duetto, sys; duetto.load_audio(sys.argv[1]); print('av' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", check, tmp_path / "song.wav"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,365 @@
+import json
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from command_line import duetto, duetto_apart
+from duetto.cli import cli
+from duetto.cli.console import progress_bar
+from duetto.cli.separate import EXAMPLE
+from duetto.models.onnx_model import DEFAULT_MODEL
+from duetto.models.registry import list_models
+from duetto.separation.stem_writer import TEMPLATE
+from duetto.training.checkpoint import Progress
+from tiny import write_bundle
+
+COMMANDS = ["separate", "check", "stream", "train", "evaluate", "export", "reproduce", "models", "plot"]
+RATE = 16000
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bundle(tmp_path_factory.mktemp("models") / "tiny.onnx")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def song(rng: np.random.Generator) -> Path:
+    soundfile.write("song.wav", rng.uniform(-0.5, 0.5, (20000, 2)), RATE, subtype="PCM_24")
+    return Path("song.wav")
+
+
+def test_help_begins_with_what_everybody_wants() -> None:
+    outcome = duetto("--help")
+    assert outcome.code == 0
+    assert outcome.out[2].strip() == "Take songs apart into voice and music."
+    assert "duetto separate song.flac" in [line.strip() for line in outcome.out]
+    listed = [line.split()[0] for line in outcome.out[outcome.out.index("Commands:") + 1 :]]
+    assert listed == COMMANDS
+    assert not any("..." in line for line in outcome.out[outcome.out.index("Commands:") :])
+    assert duetto() == outcome == duetto("-h")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_explains_itself(name: str) -> None:
+    outcome = duetto(name, "--help")
+    assert outcome.code == 0
+    assert max(map(len, outcome.out)) <= 80
+    options = [parameter for parameter in cli.commands[name].params if parameter.param_type_name == "option"]
+    assert all(option.help for option in options)  # type: ignore[attr-defined]
+
+
+def test_versions_agree() -> None:
+    assert duetto("--version").out == [f"duetto, version {metadata.version('duetto')}"]
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "duetto", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == duetto("--version").out
+
+
+def test_the_example_is_separated_where_one_stands(bundle: Path) -> None:
+    outcome = duetto("separate", "--example", "-n", bundle)
+    assert (outcome.code, outcome.err) == (0, [])
+    assert outcome.out == ["separated/tiny/example/vocals.flac", "separated/tiny/example/accompaniment.flac"]
+    expected = soundfile.info(EXAMPLE)
+    for path in outcome.out:
+        info = soundfile.info(path)
+        assert (info.frames, info.samplerate, info.channels, info.subtype) == (
+            expected.frames, expected.samplerate, expected.channels, expected.subtype
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "extension", "subtype"),
+    [
+        ([], "wav", "PCM_24"),
+        (["--flac"], "flac", "PCM_24"),
+        (["--mp3"], "mp3", "MPEG_LAYER_III"),
+        (["--mp3", "--bitrate", "96"], "mp3", "MPEG_LAYER_III"),
+        (["--ogg", "--quality", "3"], "ogg", "VORBIS"),
+        (["--opus"], "opus", "OPUS"),
+        (["--int16"], "wav", "PCM_16"),
+        (["--float32"], "wav", "FLOAT"),
+        (["--wav", "--int24"], "wav", "PCM_24"),
+    ],
+)
+def test_formats(options: list[str], extension: str, subtype: str, song: Path, bundle: Path) -> None:
+    outcome = duetto("separate", song, "-n", bundle, "-o", "out", *options)
+    assert outcome.out == [f"out/tiny/song/{stem}.{extension}" for stem in ("vocals", "accompaniment")]
+    for path in outcome.out:
+        assert soundfile.info(path).subtype == subtype
+
+
+def test_the_template_names_the_stems(song: Path, bundle: Path) -> None:
+    outcome = duetto("separate", song, "-n", bundle, "-o", "out", "--template", "{stem} of {track}.{ext}")
+    assert outcome.out == ["out/vocals of song.wav", "out/accompaniment of song.wav"]
+
+
+def test_masks_and_phases_change_the_stems(song: Path, bundle: Path) -> None:
+    stems = [
+        soundfile.read(duetto("separate", song, "-n", bundle, *options).out[0])[0]
+        for options in ([], ["--mask", "binary"], ["--griffin-lim", "2"])
+    ]
+    assert np.abs(stems[0] - stems[1]).max() > 0.01
+    assert np.abs(stems[0] - stems[2]).max() > 0.001
+
+
+def test_the_same_command_gives_the_same_bytes(song: Path, bundle: Path) -> None:
+    first, second = (duetto("separate", song, "-n", bundle, "-o", out).out for out in "ab")
+    for one, other in zip(first, second, strict=True):
+        assert Path(one).read_bytes() == Path(other).read_bytes()
+
+
+def test_clipped_samples_are_counted(bundle: Path) -> None:
+    square = np.sign(np.sin(np.arange(16000) / 20))[:, None]
+    soundfile.write("square.wav", square * 0.99999, RATE, subtype="PCM_16")
+    outcome = duetto("separate", "square.wav", "-n", bundle)
+    assert outcome.code == 0
+    assert len(outcome.err) == 1
+    assert "square.wav" in outcome.err[0]
+    assert "--float32 keeps them" in outcome.err[0]
+    assert duetto("separate", "square.wav", "-n", bundle, "--float32").err == []
+
+
+def test_models_are_described(bundle: Path) -> None:
+    outcome = duetto("models", bundle, "--verify")
+    assert (outcome.code, outcome.err) == (0, [])
+    assert outcome.out == [
+        "tiny: louder bins are vocals (0.0 MB, 16000 Hz)",
+        "  trained on: nothing",
+        "  licence: MIT",
+        "  weights: 0, look-ahead: 0 frames",
+        "  verified: the network gives the answer recorded at export",
+    ]
+
+
+def test_models_that_have_a_name_are_listed_a_line_each() -> None:
+    outcome = duetto("models")
+    assert [line.split(":")[0] for line in outcome.out] == list_models()
+
+
+def test_a_method_names_its_paper() -> None:
+    (line,) = duetto("models", "rpca", "--verify").out
+    assert line.startswith("rpca: robust PCA")
+    assert line.endswith("(Huang et al., ICASSP 2012)")
+    (described,) = json.loads("\n".join(duetto("models", "rpca", "--json").out))
+    assert (described["stft"]["n_fft"], described["stft"]["hop_length"]) == (1024, 256)
+
+
+def test_a_method_separates_files_and_batches(here: Path, song: Path) -> None:
+    other = Path(shutil.copy(song, "other.wav"))
+    for songs, model in (([song], "repet-sim"), ([song, other], "hpss")):
+        outcome = duetto("separate", *songs, "--model", model, "--out", here / "out")
+        assert outcome.code == 0
+        found = {path.relative_to(here / "out") for path in map(Path, outcome.out) if path.is_file()}
+        stems = ("vocals.wav", "accompaniment.wav")
+        assert found == {Path(model, each.stem, stem) for each in songs for stem in stems}
+
+
+def test_the_command_has_the_defaults_of_the_library() -> None:
+    """Stated twice, so that help need not import the network's runtime."""
+    defaults = {parameter.name: parameter.default for parameter in cli.commands["separate"].params}
+    assert (defaults["model"], defaults["template"]) == (DEFAULT_MODEL, TEMPLATE)
+
+
+def test_scores_are_on_the_card(here: Path) -> None:
+    means = {"vocals": {"gnsdr": 7.449, "gsir": 13.08, "gsar": 9.68, "n_tracks": 279}}
+    scored = write_bundle(here / "scored.onnx", metrics={"protocol": "BSS Eval", "means": means})
+    assert duetto("models", scored).out[-1] == "  vocals: GNSDR 7.45, GSIR 13.08, GSAR 9.68 dB (BSS Eval)"
+
+
+@pytest.mark.parametrize("options", [[], ["--verify"]])
+def test_models_speak_json(bundle: Path, options: list[str]) -> None:
+    described = json.loads("\n".join(duetto("models", bundle, bundle, "--json", *options).out))
+    assert [each["name"] for each in described] == ["tiny", "tiny"]
+    assert described[0]["sources"] == ["vocals", "accompaniment"]
+
+
+def test_evaluate_prints_a_table_and_writes_every_score(bundle: Path, rng: np.random.Generator) -> None:
+    for source in ("vocals", "accompaniment"):
+        (Path("data") / source).mkdir(parents=True)
+        for name in "ab":
+            soundfile.write(f"data/{source}/{name}.wav", rng.uniform(-0.4, 0.4, 6000), RATE)
+    outcome = duetto("evaluate", "pairs", "--data", "data", "--split", "all", "-n", bundle, "-j", "2")
+    assert outcome.code == 0
+    assert outcome.out[:2] == [
+        "| source | GNSDR | GSIR | GSAR | SI-SDR | tracks |",
+        "|---|---|---|---|---|---|",
+    ]
+    assert [line.split(" | ")[0] for line in outcome.out[2:]] == ["| vocals", "| accompaniment"]
+    folder = Path("scores/tiny-pairs-all")
+    assert outcome.err == [f"duetto: the scores of every track are in {folder}"]
+    assert sorted(path.name for path in folder.rglob("*.*")) == [
+        "a.json",
+        "b.json",
+        "scores.json",
+        "summary.md",
+    ]
+    scores = json.loads((folder / "scores.json").read_text())
+    assert (scores["model"], scores["dataset"], scores["split"]) == ("tiny", "pairs", "all")
+    assert f"{scores['means']['vocals']['gnsdr']:.2f}" == outcome.out[2].split(" | ")[1]
+    more = ("--passes", "3", "-o", "three")
+    assert duetto("evaluate", "pairs", "--data", "data", "--split", "all", "-n", bundle, *more).code == 0
+    three = json.loads(Path("three/scores.json").read_text())
+    assert three["n_passes"] == 3
+    assert three["means"]["vocals"]["gnsdr"] != scores["means"]["vocals"]["gnsdr"]
+
+
+def test_an_oracle_is_scored_but_separates_no_song(song: Path, rng: np.random.Generator) -> None:
+    for source in ("vocals", "accompaniment"):
+        Path("data", source).mkdir(parents=True)
+        soundfile.write(f"data/{source}/a.wav", rng.uniform(-0.4, 0.4, 6000), RATE)
+    options = ("--data", "data", "--split", "all", "-j", "1")
+    gains = {}
+    for model in ("oracle-ratio", "oracle-phase", "repet-sim"):
+        outcome = duetto("evaluate", "pairs", *options, "-n", model)
+        assert outcome.code == 0
+        gains[model] = float(outcome.out[2].split(" | ")[1])
+        assert json.loads(Path(f"scores/{model}-pairs-all/scores.json").read_text())["model"] == model
+    assert gains["oracle-phase"] > gains["oracle-ratio"] > max(1, gains["repet-sim"])
+    outcome = duetto("evaluate", "pairs", *options, "-n", "oracle-ratio", "--passes", "3")
+    assert outcome.code == 1
+    assert outcome.err == ["duetto: n_passes=3: oracle-ratio looks at the true parts; leave it out"]
+    outcome = duetto("separate", song, "-n", "oracle-ratio")
+    assert outcome.code == 1
+    assert outcome.err[0].startswith(
+        "duetto: no model 'oracle-ratio': Give one of drnn, duetto, mir1k, rpca,"
+    )
+
+
+def test_plot_draws_a_picture_here(song: Path, bundle: Path) -> None:
+    outcome = duetto("plot", song, "-n", bundle)
+    assert outcome.out == ["song.png"]
+    assert Path("song.png").read_bytes().startswith(b"\x89PNG")
+    assert duetto("plot", song, "-n", bundle, "-o", "deep/down.svg").out == ["deep/down.svg"]
+
+
+class Training:
+    """Stands in for the training loop."""
+
+    def __call__(self, config: Any, data: Path, folder: Path, *, on_step: Any, **options: Any) -> Progress:
+        self.config, self.data, self.folder, self.options = config, data, folder, options
+        progress = Progress(step=20, best_gnsdr=7.451, best_step=10, seconds=90)
+        on_step(progress, {"loss": 0.5, "dev/vocals/GNSDR": 7.0})
+        return progress
+
+
+@pytest.fixture
+def training(monkeypatch: pytest.MonkeyPatch) -> Training:
+    fake = Training()
+    monkeypatch.setattr("duetto.training.trainer.train", fake)
+    return fake
+
+
+def test_train_says_how_it_went(training: Training) -> None:
+    outcome = duetto("train", "drnn", "--data", "d", "--set", "run.seed=7", "--devices", "2", "--resume")
+    assert outcome.out == ["runs/drnn: best dev GNSDR 7.45 dB at step 10 of 20, 1.5 minutes"]
+    assert outcome.err == []
+    assert training.config.run.seed == 7
+    assert (training.data, training.folder) == (Path("d"), Path("runs/drnn"))
+    assert training.options == {"resume": True, "accelerator": "auto", "devices": 2, "nodes": 1}
+
+
+@pytest.mark.parametrize("rank", ["RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"])
+def test_only_the_first_process_speaks(
+    rank: str, training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(rank, "1")
+    outcome = duetto("train", "--data", "d")
+    assert (outcome.code, outcome.out, outcome.err) == (0, [], [])
+    monkeypatch.undo()
+    monkeypatch.setenv(rank, "1")
+    outcome = duetto("train", "--data", "nowhere", "--accelerator", "cpu")
+    assert (outcome.code, outcome.out, outcome.err) == (1, [], [])
+
+
+BLOCK = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == {name!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Missing())
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "extra", "arguments"),
+    [
+        ("torch", "train", ["train", "--data", "d"]),
+        ("pydantic", "train", ["train", "--data", "d"]),
+        ("onnx", "train", ["export", "run"]),
+        ("matplotlib", "eval", ["plot", "song.wav"]),
+        ("scipy", "eval", ["evaluate", "mir1k", "--data", "d"]),
+    ],
+)
+def test_a_missing_extra_gives_the_command_that_installs_it(
+    module: str, extra: str, arguments: list[str]
+) -> None:
+    outcome = duetto_apart(*arguments, before=BLOCK.format(name=module))
+    assert outcome.code == 1
+    assert outcome.err == [
+        f"duetto: this needs {module}, which is not installed; run pip install 'duetto[{extra}]'"
+    ]
+
+
+def test_a_fault_of_our_own_is_no_missing_extra() -> None:
+    outcome = duetto_apart("separate", "--example", before=BLOCK.format(name="numpy"))
+    assert outcome.err[-1] == "ModuleNotFoundError: No module named 'numpy'"
+
+
+class Terminal:
+    """A stderr that is a terminal and remembers what it was shown."""
+
+    encoding = "utf-8"
+
+    def __init__(self) -> None:
+        self.shown = ""
+
+    def isatty(self) -> bool:
+        return True
+
+    def flush(self) -> None:
+        pass
+
+    def write(self, text: str) -> int:
+        self.shown += text
+        return len(text)
+
+
+def test_progress_is_shown_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    with progress_bar("a very long name of a song that nobody can remember.wav") as bar:
+        bar(1, 4, "loss 0.5")
+        bar(4, 4)
+    assert "a very long name of a song that…" in terminal.shown
+    assert "25%" in terminal.shown
+    assert "loss 0.5" in terminal.shown
+    assert "100%" in terminal.shown
+    assert terminal.shown.endswith("\n")
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_progress_is_silent_elsewhere(
+    hidden: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if hidden:
+        monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    with progress_bar("song.wav", hidden=hidden) as bar:
+        bar(1, 2)
+    assert (terminal.shown if hidden else capsys.readouterr().err) == ""

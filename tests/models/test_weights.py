@@ -1,0 +1,70 @@
+"""The bundles that ship are what their page says, and answer as they did when they were exported."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from duetto import Separator, evaluate, load_audio, load_tracks, si_sdr
+from duetto.models.onnx_model import DEFAULT_MODEL, Bundle, list_bundles
+
+ROOT = Path(__file__).resolve().parents[2]
+MAX_BYTES = 15_000_000
+
+
+@pytest.mark.parametrize("name", list_bundles())
+def test_a_bundle_that_ships_is_sound_and_small(name: str) -> None:
+    bundle = Bundle(list_bundles()[name])
+    bundle.verify()
+    assert bundle.metadata.name == name
+    assert bundle.n_bytes <= MAX_BYTES
+    assert set(bundle.metadata.sources) == {"vocals", "accompaniment"}
+
+
+def test_the_default_model_ships() -> None:
+    assert DEFAULT_MODEL in list_bundles()
+
+
+def test_the_default_model_finds_the_voice_of_the_example() -> None:
+    stems = runpy.run_path(str(ROOT / "scripts/synthesise_example.py"))["synthesise"]()
+    mixture = stems["vocals"] + stems["accompaniment"]
+    separated = Separator().separate(mixture, 44100)
+    for name, stem in stems.items():
+        assert si_sdr(stem, separated[name]) > si_sdr(stem, mixture) + 6
+
+
+def test_a_softer_song_has_the_same_masks(rng: np.random.Generator) -> None:
+    """The network has no biases, so a song 60 dB softer is separated as the song itself."""
+    song = rng.uniform(-0.5, 0.5, (2, 50_000)).astype(np.float32)
+    separator = Separator("drnn")
+    loud, soft = (separator.separate(gain * song, 44100)["vocals"] / gain for gain in (1, 1e-3))
+    assert np.abs(soft - loud).max() < 1e-3 * np.abs(loud).max()
+
+
+def test_the_default_model_finds_the_voices_of_soft_songs(shared: Path) -> None:
+    """Mixtures with a root mean square of -40 dB: it hears levels, and has learned from many."""
+    music, rate = load_audio(shared / "data/instrumental/lincity-ng-001.opus")
+    scores = []
+    for number in (1, 2, 3):
+        voice, _ = load_audio(shared / f"data/vocals/vocadito-00{number}.opus")
+        n_samples = min(10 * rate, voice.shape[1])
+        sources = np.stack([voice[0, :n_samples], music[0, :n_samples]])
+        sources /= np.sqrt(np.square(sources).mean(axis=1, keepdims=True))
+        mixture = sources.sum(0, keepdims=True)
+        mixture *= 0.01 / np.sqrt(np.square(mixture).mean())
+        scores.append(si_sdr(sources[:1], Separator().separate(mixture, rate)["vocals"]))
+    assert np.mean(scores) > 4
+
+
+def test_the_dev_score_is_the_one_that_was_seen_in_training(shared: Path) -> None:
+    separator = Separator("drnn")
+    report = evaluate(separator, load_tracks("mir1k", shared / "data" / "mir-1k", split="dev"))
+    seen = separator.metadata.metrics["training"]["best_gnsdr"]
+    assert report.means["vocals"].gnsdr == pytest.approx(seen, abs=0.02)
+
+
+def test_the_page_of_models_is_generated() -> None:
+    page = runpy.run_path(str(ROOT / "scripts/model_cards.py"))["page"]()
+    assert page == (ROOT / "docs/models.md").read_text(encoding="utf-8")
+    assert all(f"## {name}\n" in page for name in list_bundles())

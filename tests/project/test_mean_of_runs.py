@@ -1,0 +1,60 @@
+"""The mean of two runs: its weights, and what it says of where they come from."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from duetto.training.checkpoint import load_start
+from duetto.training.config_io import parse_config
+from duetto.training.networks import build_network
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "mean_of_runs.py"
+SEED = 5
+
+
+def write_run(folder: Path, n_blocks: list[int]) -> torch.nn.Module:
+    config = parse_config(
+        {
+            "name": folder.name,
+            "summary": "small",
+            "stft": {"n_fft": 128, "hop_length": 64, "window": "hann"},
+            "network": {
+                "kind": "unet", "n_sub_bands": 4, "width": 6, "n_levels": 2, "n_blocks": n_blocks
+            },
+            "loss": {"kind": "l1", "discrimination": 0.0},
+            "run": {"seed": SEED},
+        }
+    )  # fmt: skip
+    folder.mkdir()
+    torch.manual_seed(SEED)
+    network = build_network(config.network, 65)
+    (folder / "config.json").write_text(config.model_dump_json())
+    (folder / "summary.json").write_text(f'{{"best_step": {len(n_blocks)}}}')
+    return network
+
+
+def test_weights_are_the_mean_with_what_the_second_run_began_with(tmp_path: Path) -> None:
+    first, second = write_run(tmp_path / "first", [1]), write_run(tmp_path / "second", [1, 2])
+    for network, name in ((first, "first"), (second, "second")):
+        if name == "second":
+            load_start(tmp_path / "first" / "best.safetensors", second)
+            before = {key: value.clone() for key, value in second.state_dict().items()}
+        for weight in network.state_dict().values():
+            weight.add_(torch.randn_like(weight) if weight.is_floating_point() else 3)
+        save_file(network.state_dict(), tmp_path / name / "best.safetensors")
+    subprocess.run([sys.executable, SCRIPT, "first", "second", "both"], check=True, cwd=tmp_path)
+    mean, after = load_file(tmp_path / "both" / "best.safetensors"), second.state_dict()
+    assert mean.keys() == after.keys() > first.state_dict().keys()
+    for key, value in mean.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, (before[key] + after[key]) / 2)
+        else:
+            assert value == after[key]  # a count is no weight
+    config = (tmp_path / "both" / "config.json").read_bytes()
+    assert config == (tmp_path / "second" / "config.json").read_bytes()
+    summary = json.loads((tmp_path / "both" / "summary.json").read_text())
+    assert summary == {"best_step": 2, "mean_with": "first"}

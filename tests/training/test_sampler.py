@@ -1,0 +1,304 @@
+"""Training mixtures: what is random, what is kept, what is covered."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from duetto.dsp.stft import STFT
+from duetto.training.config import MixingConfig, SceneConfig
+from duetto.training.data.sampler import RandomMixer, Sources, fixed_excerpts
+
+LENGTHS = (700, 1000, 1500)
+
+
+def numbered_tracks() -> list[Sources]:
+    """Every sample has a value of its own: accompaniments from 1 on, vocals from 100 001 on."""
+    starts = np.cumsum((1, *LENGTHS))
+    return [
+        Sources(
+            vocals=np.arange(start + 100_000, start + 100_000 + length, dtype=np.float32)[None],
+            accompaniment=np.arange(start, start + length, dtype=np.float32)[None],
+        )
+        for start, length in zip(starts, LENGTHS, strict=False)
+    ]
+
+
+def mixer(n_samples: int = 400, seed: int = 0, **settings: float) -> RandomMixer:
+    config = MixingConfig.model_validate(settings)
+    return RandomMixer(numbered_tracks(), config, n_samples=n_samples, sample_rate=16_000, seed=seed)
+
+
+def track_and_place(values: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Track number and position in it of numbered samples, vocals or accompaniment."""
+    number = values.astype(np.int64) % 100_000 - 1
+    edges = np.cumsum((0, *LENGTHS))
+    track = np.searchsorted(edges, number, side="right") - 1
+    return track, number - edges[track]
+
+
+def test_a_batch_depends_on_seed_and_step_alone() -> None:
+    one, other = mixer(), mixer()
+    other.batch(3, 8)  # what was drawn before does not matter
+    assert np.array_equal(one.batch(5, 8), other.batch(5, 8))
+    assert not np.array_equal(one.batch(5, 8), one.batch(6, 8))
+    assert not np.array_equal(one.batch(5, 8), mixer(seed=1).batch(5, 8))
+    assert one.batch(5, 8).shape == (8, 2, 1, 400)
+    assert one.batch(5, 8).dtype == np.float32
+
+
+def test_recordings_are_drawn_by_their_length_and_their_odds() -> None:
+    tracks = [
+        Sources(np.full((1, 1000), 1, np.float32), np.full((1, 1000), 1, np.float32), odds=0.0),
+        Sources(np.full((1, 1000), 2, np.float32), np.full((1, 1000), 2, np.float32), odds=3.0),
+        Sources(np.full((1, 3000), 3, np.float32), np.full((1, 3000), 3, np.float32)),
+    ]
+    drawn = RandomMixer(tracks, MixingConfig(remix=1), n_samples=4, sample_rate=16_000, seed=0).batch(0, 2000)
+    for source in (0, 1):
+        values, counts = np.unique(drawn[:, source, 0, 0], return_counts=True)
+        assert values.tolist() == [2, 3]
+        assert counts[0] == pytest.approx(1000, abs=5 * np.sqrt(500))
+
+
+def test_a_circular_shift_is_a_rotation_of_one_source_against_the_other() -> None:
+    batch = mixer(n_samples=2 * max(LENGTHS)).batch(0, 30)[:, :, 0]
+    offsets = []
+    for vocals, accompaniment in batch:
+        (track, place), (other_track, other_place) = track_and_place(vocals), track_and_place(accompaniment)
+        length = LENGTHS[track[0]]
+        assert set(track) == set(other_track) == {track[0]}
+        assert np.array_equal(np.sort(place[:length]), np.arange(length))  # every sample once in each turn
+        assert np.array_equal(place, (place[0] + np.arange(place.size)) % length)
+        offsets.append(set((place - other_place) % length))
+    assert all(len(offset) == 1 for offset in offsets)  # one shift for the whole excerpt
+    assert len({shift for offset in offsets for shift in offset}) > 25
+
+
+def test_without_shift_and_remix_the_sources_stay_together() -> None:
+    for vocals, accompaniment in mixer(circular_shift=False).batch(0, 30)[:, :, 0]:
+        assert np.array_equal(vocals - accompaniment, np.full(400, 100_000))
+
+
+@pytest.mark.parametrize(("remix", "least", "most"), [(0.0, 0, 0), (0.5, 50, 150), (1.0, 150, 250)])
+def test_remix_is_the_share_of_foreign_accompaniments(remix: float, least: int, most: int) -> None:
+    batch = mixer(n_samples=1, remix=remix).batch(0, 300)[:, :, 0]
+    foreign = track_and_place(batch[:, 0, 0])[0] != track_and_place(batch[:, 1, 0])[0]
+    assert least <= foreign.sum() <= most  # about a third of the foreign draws draw the same track
+
+
+def test_every_second_of_audio_is_equally_likely() -> None:
+    track, _ = track_and_place(mixer(n_samples=1).batch(0, 3200)[:, 0, 0, 0])
+    assert np.bincount(track) == pytest.approx([700, 1000, 1500], abs=100)
+
+
+def test_gains_fill_their_ranges_and_stay_in_them() -> None:
+    tracks = [Sources(vocals=np.ones((1, 10), np.float32), accompaniment=np.ones((1, 10), np.float32))]
+    config = MixingConfig(gain_db=6, balance_db=4)
+    batch = RandomMixer(tracks, config, n_samples=5, sample_rate=16_000, seed=0).batch(0, 2000)
+    decibels = 20 * np.log10(batch[..., 0, 0].astype(float))
+    gain, balance = decibels.mean(1), decibels[:, 0] - decibels[:, 1]
+    for values, limit in ((gain, 6), (balance, 4)):
+        assert 0.98 * limit < np.abs(values).max() < limit * (1 + 1e-5)
+        assert np.std(values) == pytest.approx(limit / 3**0.5, rel=0.05)  # uniform
+    assert abs(np.corrcoef(gain, balance)[0, 1]) < 0.1
+
+
+def test_each_source_is_played_at_a_pitch_of_its_own_within_the_range(rng: np.random.Generator) -> None:
+    n_samples, hertz = 8192, 1000
+    tone = np.sin(2 * np.pi * hertz * np.arange(16000) / 16000).astype(np.float32)
+    config = MixingConfig(pitch_semitones=3)
+    tones = RandomMixer(
+        [Sources(tone[None], tone[None])], config, n_samples=n_samples, sample_rate=16_000, seed=0
+    )
+    batch = tones.batch(0, 60)[:, :, 0]
+    assert batch.shape == (60, 2, n_samples)
+    spectra = np.abs(np.fft.rfft(batch * np.hanning(n_samples), axis=-1))
+    semitones = 12 * np.log2(spectra.argmax(-1) * 16000 / n_samples / hertz)
+    assert 2.7 < np.abs(semitones).max() < 3.2  # speeds are small fractions, and bins 0.03 semitones wide
+    assert np.abs(np.corrcoef(semitones.T)[0, 1]) < 0.3
+    assert np.abs(batch[..., 100:-100]).max() == pytest.approx(1, abs=0.01)
+
+
+def test_no_gain_leaves_samples_as_they_are() -> None:
+    assert set(np.unique(mixer().batch(0, 50))) <= set(
+        np.concatenate([[*t.vocals[0], *t.accompaniment[0]] for t in numbered_tracks()])
+    )
+
+
+@given(
+    lengths=st.lists(st.integers(1, 3000), min_size=1, max_size=3),
+    n_frames=st.integers(1, 12),
+    hop_length=st.integers(8, 64),
+)
+def test_fixed_excerpts_hold_every_frame_once(lengths: list[int], n_frames: int, hop_length: int) -> None:
+    rng = np.random.default_rng(0)
+    stft = STFT(n_fft=128, hop_length=hop_length, window="sine", centred=False)
+    tracks = [Sources(*rng.standard_normal((2, 1, length)).astype(np.float32)) for length in lengths]
+    excerpts = fixed_excerpts(tracks, stft, n_frames=n_frames, shift_samples=0)
+    assert excerpts.shape[1:] == (2, 1, 128 + (n_frames - 1) * hop_length)
+    row = 0
+    for track in tracks:
+        whole = stft.forward(np.concatenate([track.vocals, track.accompaniment]))
+        n_excerpts = max(1, -(-whole.shape[-1] // n_frames))
+        pieces = stft.forward(excerpts[row : row + n_excerpts, :, 0])
+        joined = np.concatenate(list(pieces), axis=-1)
+        assert np.array_equal(joined[..., : whole.shape[-1]], whole)
+        row += n_excerpts
+    assert row == len(excerpts)
+
+
+def test_a_tail_is_filled_with_zeros() -> None:
+    stft = STFT(n_fft=128, hop_length=64, window="sine", centred=False)
+    track = Sources(vocals=np.ones((1, 500), np.float32), accompaniment=np.full((1, 500), 2, np.float32))
+    excerpts = fixed_excerpts([track], stft, n_frames=4, shift_samples=0)
+    assert len(excerpts) == 2  # 6 frames in excerpts of 4
+    assert np.array_equal(excerpts[1, :, 0], np.repeat([[1.0], [2.0]], 320, 1) * (np.arange(320) < 500 - 256))
+
+
+@pytest.mark.parametrize("shift_samples", [100, 250, 699, 700, 10_000])
+def test_full_batches_hold_one_copy_for_every_shift(shift_samples: int) -> None:
+    stft = STFT(n_fft=128, hop_length=64, window="sine", centred=False)
+    track = numbered_tracks()[0]
+    excerpts = fixed_excerpts([track], stft, n_frames=100, shift_samples=shift_samples)
+    assert len(excerpts) == -(-700 // shift_samples)
+    for copy, (vocals, accompaniment) in enumerate(excerpts[:, :, 0]):
+        assert np.array_equal(accompaniment[:700], track.accompaniment[0])
+        assert np.array_equal(vocals[:700], np.roll(track.vocals[0], copy * shift_samples))
+
+
+# --- levels, layers, silence, scenes
+
+
+@pytest.mark.parametrize(
+    ("settings", "vocals", "accompaniment"),
+    [
+        ({}, 243866200.0, 4134800.0),
+        ({"remix": 0.7, "pitch_semitones": 4}, 243941850.7265625, 3025484.2568223476),
+        (
+            {"remix": 0.7, "pitch_semitones": 4, "gain_db": 3, "balance_db": 5},
+            302985645.3359375,
+            2997099.9334719777,
+        ),
+    ],
+)
+def test_recipes_without_scenes_draw_what_they_always_drew(
+    settings: dict[str, float], vocals: float, accompaniment: float
+) -> None:
+    """Golden sums of the version before there were scenes: papers' rows can be trained again."""
+    sums = mixer(**settings).batch(7, 6).sum((0, 2, 3), dtype=float)
+    assert sums == pytest.approx([vocals, accompaniment], rel=1e-6)
+
+
+def noises(n_tracks: int = 3, n_samples: int = 4_000) -> list[Sources]:
+    chance = np.random.default_rng(0)
+    levels = [0.01, 0.1, 0.5]
+    return [
+        Sources(*(level * chance.standard_normal((2, 1, n_samples))).astype(np.float32))
+        for level in levels[:n_tracks]
+    ]
+
+
+def drawn(tracks: list[Sources], n_mixtures: int, n_samples: int = 2_000, **settings: object) -> NDArray:
+    config = MixingConfig.model_validate(settings)
+    random = RandomMixer(tracks, config, n_samples=n_samples, sample_rate=16_000, seed=0)
+    return random.batch(0, n_mixtures)
+
+
+def levels_db(batch: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Of every source (n_mixtures, 2), over channels and time."""
+    return 10 * np.log10(np.square(batch, dtype=float).mean((2, 3)))
+
+
+def test_shares_of_mixtures_lack_a_source() -> None:
+    batch = drawn(noises(), 400, 50, no_vocals=0.25, no_accompaniment=0.2)
+    silent = ~batch.any(axis=(2, 3))
+    assert silent[:, 0].mean() == pytest.approx(0.25, abs=0.07)
+    assert silent[:, 1].mean() == pytest.approx(0.75 * 0.2, abs=0.06)
+    assert not silent.all(1).any()
+
+
+@pytest.mark.parametrize(("setting", "silent"), [("no_vocals", 0), ("no_accompaniment", 1)])
+@pytest.mark.parametrize("scene", [None, {"coding": 0}])
+def test_a_share_of_1_silences_a_source_in_every_mixture(
+    setting: str, silent: int, scene: dict[str, float] | None
+) -> None:
+    batch = drawn(noises(), 10, **{setting: 1.0}, scene=scene, equal_level=True, gain_db=6)
+    assert not batch[:, silent].any()
+    assert batch[:, 1 - silent].any((1, 2)).all()
+    assert np.isfinite(batch).all()
+
+
+def test_equal_levels_are_equal_and_balance_comes_after() -> None:
+    assert levels_db(drawn(noises(), 20, remix=1, equal_level=True)) == pytest.approx(-20, abs=1e-3)
+    balance = np.subtract(*levels_db(drawn(noises(), 300, 200, remix=1, equal_level=True, balance_db=8)).T)
+    assert 7.7 < np.abs(balance).max() < 8.001
+    raw = np.subtract(*levels_db(drawn(noises(), 300, 200, remix=1)).T)
+    assert np.abs(raw).max() > 30  # these recordings' own
+
+
+def test_silence_is_not_made_as_loud_as_music() -> None:
+    silence = [Sources(np.full((1, 500), 1e-6, np.float32), np.ones((1, 500), np.float32))]
+    batch = drawn(silence, 3, 100, equal_level=True)
+    assert batch[:, 0] == pytest.approx(1e-4)
+    assert batch[:, 1] == pytest.approx(0.1)
+
+
+def test_second_music_lies_0_to_10_db_below_the_first() -> None:
+    tracks = [Sources(np.ones((1, 100), np.float32), np.ones((1, 100), np.float32))]
+    batch = drawn(tracks, 200, 10, second_music=0.5)
+    assert (batch[:, 0] == 1).all()
+    above = batch[:, 1, 0] - 1
+    assert (above == above[:, :1]).all()
+    second = above[:, 0][above[:, 0] > 0]
+    assert second.size == pytest.approx(100, abs=25)
+    assert 10**-0.5 - 1e-6 < second.min() < 0.35
+    assert 0.9 < second.max() < 1 + 1e-6
+
+
+def test_scenes_are_stereo_and_depend_on_seed_and_step_alone() -> None:
+    settings = MixingConfig.model_validate({"remix": 0.5, "pitch_semitones": 2, "scene": {}})
+    one, other = (
+        RandomMixer(noises(), settings, n_samples=3_000, sample_rate=16_000, seed=4) for _ in range(2)
+    )
+    other.batch(0, 1)
+    batch = one.batch(2, 5)
+    assert batch.shape == (5, 2, 2, 3_000)
+    assert batch.dtype == np.float32
+    assert np.isfinite(batch).all()
+    assert np.array_equal(batch, other.batch(2, 5))
+    assert (batch[:, :, 0] != batch[:, :, 1]).any()
+    assert not np.array_equal(batch, one.batch(3, 5))
+
+
+@pytest.mark.parametrize("scene", [None, {}])
+def test_solo_recordings_are_mixed_with_others(scene: dict[str, float] | None) -> None:
+    """A voice that has no music of its own gets another's, though nothing is remixed."""
+    ones = np.ones((1, 300), np.float32)
+    tracks = [Sources(ones, None), Sources(None, 2 * ones), Sources(None, 2 * ones)]
+    batch = drawn(tracks, 20, 40, scene=scene)
+    assert np.isfinite(batch).all()
+    assert batch.any((2, 3)).all()
+    if scene is None:
+        assert (batch == np.array([1, 2])[:, None, None]).all()
+
+
+def test_a_full_batch_leaves_solo_recordings_out() -> None:
+    stft = STFT(n_fft=128, hop_length=64, window="sine", centred=False)
+    ones = np.ones((1, 500), np.float32)
+    tracks = [Sources(ones, None), Sources(ones, 2 * ones), Sources(None, ones)]
+    excerpts = fixed_excerpts(tracks, stft, n_frames=100, shift_samples=0)
+    assert len(excerpts) == 1
+    assert (excerpts[0, :, 0, :500] == [[1], [2]]).all()
+
+
+@pytest.mark.parametrize("scene", [None, dict.fromkeys(SceneConfig.model_fields, 0.0)])
+def test_music_in_stereo_stays_so_in_scenes_alone(scene: dict[str, float] | None) -> None:
+    """Its sides may change places, and a second one comes as it is; without scenes all is mono."""
+    sides = np.repeat(np.array([[1], [3]], np.float32), 300, axis=1)
+    tracks = [Sources(np.ones((1, 300), np.float32), None), Sources(None, sides)]
+    music = drawn(tracks, 20, 40, scene=scene)[:, 1, :, 0]
+    assert {tuple(levels) for levels in music.tolist()} == ({(1.0, 3.0), (3.0, 1.0)} if scene else {(2.0,)})
+    doubled = drawn(tracks, 20, 40, scene=scene, second_music=1.0)[:, 1, :, 0]
+    assert (doubled.mean(1) > 2).all()
+    assert (doubled.mean(1) <= 4).all()

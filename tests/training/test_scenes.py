@@ -1,0 +1,171 @@
+"""Stereo scenes: what happens to every source, and that the sources remain those of a mixture."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from duetto.training.config import SceneConfig
+from duetto.training.data import augment
+from duetto.training.data.scene import INTERVALS, SceneMaker
+
+RATE = 16_000
+N_SAMPLES = 6_000
+Waveform = NDArray[np.float32]
+
+NEVER = dict.fromkeys(SceneConfig.model_fields, 0.0)
+ALWAYS = dict.fromkeys(SceneConfig.model_fields, 1.0)
+
+
+def maker(**shares: float) -> SceneMaker:
+    return SceneMaker(SceneConfig.model_validate({**NEVER, **shares}), RATE)
+
+
+def noise(n_channels: int = 1, seed: int = 0) -> Waveform:
+    chance = np.random.default_rng(seed)
+    return np.float32(0.1) * chance.standard_normal((n_channels, N_SAMPLES), np.float32)
+
+
+def gains(stereo: Waveform, mono: Waveform) -> tuple[float, float]:
+    """Of the left and the right; fails if either is more than the mono source made louder or softer."""
+    left, right = (float(side @ mono[0] / (mono[0] @ mono[0])) for side in stereo)
+    assert np.abs(stereo - np.stack([left * mono[0], right * mono[0]])).max() < 1e-6
+    return left, right
+
+
+@pytest.mark.parametrize(("source", "most"), [("voice", 0.1), ("music", 0.9)])
+def test_where_nothing_happens_a_mono_source_is_panned(source: str, most: float) -> None:
+    places = []
+    for seed in range(60):
+        stereo = getattr(maker(), source)(noise(), None, np.random.default_rng(seed))
+        left, right = gains(stereo, noise())
+        assert left**2 + right**2 == pytest.approx(2, rel=1e-4)
+        places.append(abs(np.arctan2(right, left) / (np.pi / 4) - 1))
+    assert 0.7 * most < max(places) <= most + 1e-4
+    assert np.median(places) < 0.25
+
+
+def test_where_nothing_happens_the_master_is_the_sources(rng: np.random.Generator) -> None:
+    sources = np.stack([noise(2), noise(2, seed=1)])
+    assert np.array_equal(maker().master(sources, rng), sources)
+
+
+@pytest.mark.parametrize(("source", "lowest"), [("voice", -12), ("music", -10)])
+def test_another_source_is_as_loud_or_softer(source: str, lowest: float) -> None:
+    levels = []
+    for seed in range(30):
+        both = getattr(maker(), source)(noise(), noise(seed=1) * 5, np.random.default_rng(seed))
+        parts = np.concatenate([noise(), noise(seed=1)])
+        shares = np.linalg.lstsq(parts.T, both.T, rcond=None)[0]
+        assert np.abs(shares.T @ parts - both).max() < 1e-5  # those two and nothing else
+        first, second = np.linalg.norm(shares, axis=1)
+        levels.append(20 * np.log10(second / first))
+    assert lowest - 0.2 < min(levels) < lowest / 2 < max(levels) < 0.2
+
+
+@pytest.mark.parametrize("shares", [ALWAYS, SceneConfig().model_dump()], ids=["always", "by default"])
+def test_scenes_are_stereo_finite_and_drawn_alike_from_one_seed(shares: dict[str, float]) -> None:
+    scenes = maker(**shares)
+    for seed in range(6):
+        made = []
+        for _ in range(2):
+            rng, given = np.random.default_rng(seed), [noise(seed=k) for k in range(4)]
+            voice, music = scenes.voice(*given[:2], rng), scenes.music(*given[2:], rng)
+            made.append(scenes.master(np.stack([voice, music]), rng))
+            assert all(np.array_equal(waveform, noise(seed=k)) for k, waveform in enumerate(given))
+        assert made[0].shape == (2, 2, N_SAMPLES)
+        assert made[0].dtype == np.float32
+        assert np.isfinite(made[0]).all()
+        assert made[0].any(axis=-1).all()
+        assert np.array_equal(*made)
+
+
+@pytest.mark.parametrize("other", [True, False])
+def test_silence_stays_silence_whatever_happens(other: bool) -> None:
+    scenes, silence = maker(**ALWAYS), np.zeros((1, N_SAMPLES), np.float32)
+    more = silence if other else None
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        voice, music = scenes.voice(silence, more, rng), scenes.music(silence, more, rng)
+        assert not voice.any()
+        assert not music.any()
+        mastered = scenes.master(np.stack([voice, music]), rng)
+        assert np.abs(mastered).max() < 1e-4
+        assert not mastered[0].any()
+
+
+@pytest.mark.parametrize("silent", [0, 1])
+def test_one_silent_source_stays_silent_beside_the_other(silent: int) -> None:
+    sources = np.stack([noise(2), noise(2, seed=1)])
+    sources[silent] = 0
+    mastered = maker(master=1).master(sources, np.random.default_rng(0))
+    assert not mastered[silent].any()
+    assert mastered[1 - silent].any()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_mastering_turns_both_sources_down_by_one_gain(seed: int) -> None:
+    sources = np.stack([noise(2), noise(2, seed=1)])
+    before = sources.copy()
+    mastered = maker(master=1).master(sources, np.random.default_rng(seed))
+    assert np.array_equal(sources, before)
+    assert np.abs(mastered[0] * sources[1] - mastered[1] * sources[0]).max() < 1e-8
+    mixture, pressed = np.abs(sources.sum(0)), np.abs(mastered.sum(0))
+    assert (pressed <= mixture + 1e-7).all()
+    assert pressed.max() < 0.9 * mixture.max()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_coding_adds_counts_as_music(seed: int) -> None:
+    seconds = np.arange(N_SAMPLES) / RATE
+    sources = np.stack([np.full((2, 1), 0.2) * np.sin(2 * np.pi * f * seconds) for f in (300, 700)])
+    sources = sources.astype(np.float32)
+    before = sources.copy()
+    coded = maker(coding=1).master(sources, np.random.default_rng(seed))
+    assert np.array_equal(sources, before)
+    assert np.array_equal(coded[0], sources[0])
+    error = coded[1] - sources[1]
+    assert 0 < augment.rms(error) < 0.5 * augment.rms(sources.sum(0))
+
+
+def test_a_harmony_is_another_pitch_as_loud_or_softer() -> None:
+    seconds = np.arange(2 * RATE) / RATE
+    voice = np.sin(2 * np.pi * 440 * seconds, dtype=np.float32)[None]
+    pitches = set()
+    for seed in range(12):
+        sung = maker(harmony=1.0).voice(voice, None, np.random.default_rng(seed)).mean(axis=0)
+        bins = np.abs(np.fft.rfft(sung * np.hanning(sung.size)))
+        own = bins[870:891].max()
+        bins[870:891] = 0
+        pitches.add(round(12 * np.log2(bins.argmax() / 2 / 440)))
+        assert -16 < 20 * np.log10(bins.max() / own) < 1  # at a side the sum to mono has less of it
+    assert pitches <= set(INTERVALS)
+    assert len(pitches) > 3
+
+
+@pytest.mark.parametrize(
+    ("share", "source"),
+    [
+        *(
+            (share, "voice")
+            for share in ("harmony", "double", "echo", "room", "equalise", "compress", "pause")
+        ),
+        *((share, "music") for share in ("room", "equalise", "distort", "pause", "widen")),
+    ],
+)
+def test_a_share_lets_its_effect_happen(share: str, source: str) -> None:
+    """In some of the cases, and in none where it is 0: then the source is only panned."""
+    mono, changed = noise() * np.linspace(0.1, 1, N_SAMPLES, dtype=np.float32), 0
+    for seed in range(12):
+        stereo = getattr(maker(**{share: 1.0}), source)(mono, None, np.random.default_rng(seed))
+        fitted = (stereo @ mono[0] / (mono[0] @ mono[0]))[:, None] * mono
+        changed += bool(np.abs(stereo - fitted).max() > 1e-3)
+    assert changed >= 2
+
+
+def test_a_voice_is_tuned_where_that_happens() -> None:
+    times = np.arange(RATE) / RATE
+    phase = 2 * np.pi * 220 * times + 5 * np.sin(2 * np.pi * times)
+    voice = sum(np.cos(k * phase) / k for k in range(1, 15)).astype(np.float32)[None] / 10
+    plain, tuned = (maker(tune=share).voice(voice, None, np.random.default_rng(0)) for share in (0.0, 1.0))
+    likeness = np.sum(plain[0] * tuned[0]) / np.sqrt(np.sum(plain[0] ** 2) * np.sum(tuned[0] ** 2))
+    assert likeness < 0.9
