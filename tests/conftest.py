@@ -9,6 +9,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 
+from helpers.tiny import write_model, write_stateful_model
+
 
 @pytest.fixture
 def rng() -> np.random.Generator:
@@ -21,3 +23,22 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the shared data folder beside the checkout")
     return folder
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that the test runs in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a model of a few kilobytes that keeps no state."""
+    return write_model(tmp_path_factory.mktemp("models") / "tiny.onnx")
+
+
+@pytest.fixture(scope="session")
+def tiny_stateful_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a model of a few kilobytes that separates a stream frame by frame."""
+    return write_stateful_model(tmp_path_factory.mktemp("models") / "tiny-stream.onnx")

@@ -9,13 +9,13 @@ import av
 import numpy as np
 import pytest
 
-from command_line import duetto_apart
 from duetto.audio import AudioReader, AudioWriter, load_audio, save_audio
 from duetto.audio.containers import after_id3
 from duetto.errors import AudioError
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
-from tiny import TinyEstimator, write_bundle
+from helpers.command_line import duetto_apart
+from helpers.tiny import TinyEstimator, write_model
 
 RATE = 44_100
 
@@ -215,7 +215,7 @@ BLOCK_AV = "import sys\nsys.modules['av'] = None"
 
 def test_without_pyav_the_message_says_what_to_install(tmp_path):
     path = encode(tmp_path / "song.m4a", tone(), "ipod", "aac", "fltp")
-    bundle = write_bundle(tmp_path / "tiny.onnx")
+    bundle = write_model(tmp_path / "tiny.onnx")
     outcome = duetto_apart("separate", path, "-n", bundle, "-o", tmp_path / "out", before=BLOCK_AV)
     message = "needs FFmpeg, which is not installed; run pip install 'duetto[av]'"
     assert (outcome.code, outcome.err) == (1, [f"duetto: {path} {message}"])

@@ -22,7 +22,7 @@ from duetto.audio.tags import read_tags
 from duetto.separation.remainder import STEMS
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
-from tiny import TinyEstimator
+from helpers.tiny import TinyEstimator
 
 RATE = 48_000
 TEXTS = {

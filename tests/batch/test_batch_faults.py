@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from batches import records, stems, write_songs
-from command_line import command, duetto, duetto_apart
-from tiny import write_bundle
+from helpers.batches import records, stems, write_songs
+from helpers.command_line import command, duetto, duetto_apart
+from helpers.tiny import write_model
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bundle(tmp_path_factory.mktemp("models") / "tiny.onnx")
+    return write_model(tmp_path_factory.mktemp("models") / "tiny.onnx")
 
 
 @pytest.fixture(autouse=True)

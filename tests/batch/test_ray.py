@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import ray
 
-from batches import records, stems, write_songs
 from duetto.batch.records import Record
 from duetto.batch.runner import separate_files
 from duetto.errors import ConfigError
 from duetto.separation.separator import Separator
-from tiny import write_bundle
+from helpers.batches import records, stems, write_songs
+from helpers.tiny import write_model
 
 KILL_ONCE = """
 import os, sys
@@ -49,7 +49,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_a_cluster_writes_the_same_bytes_though_a_worker_is_killed(cluster: Path, tmp_path: Path) -> None:
-    separator = Separator(write_bundle(tmp_path / "tiny.onnx"))
+    separator = Separator(write_model(tmp_path / "tiny.onnx"))
     write_songs(tmp_path / "music", 8)
     (tmp_path / "music" / "bad.wav").write_text("la la la\n" * 100)
     ended: list[Record] = []
@@ -76,7 +76,7 @@ def test_a_cluster_writes_the_same_bytes_though_a_worker_is_killed(cluster: Path
 
 
 def test_an_address_without_a_cluster(tmp_path: Path) -> None:
-    separator = Separator(write_bundle(tmp_path / "tiny.onnx"))
+    separator = Separator(write_model(tmp_path / "tiny.onnx"))
     (song,) = write_songs(tmp_path / "music", 1)
     with pytest.raises(ConfigError, match="no Ray cluster answers at localhost:1"):
         separate_files([song], tmp_path / "out", separator=separator, ray="localhost:1")

@@ -14,8 +14,6 @@ import soundfile
 from test_cli import Terminal
 
 import duetto as package
-from batches import RATE, records, stems, write_songs
-from command_line import duetto
 from duetto.batch.records import Record
 from duetto.batch.runner import Batch, Summary, separate_files
 from duetto.cli import main
@@ -23,12 +21,14 @@ from duetto.errors import ConfigError
 from duetto.models.onnx_model import Bundle
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
-from tiny import TinyEstimator, write_bundle
+from helpers.batches import RATE, records, stems, write_songs
+from helpers.command_line import duetto
+from helpers.tiny import TinyEstimator, write_model
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bundle(tmp_path_factory.mktemp("models") / "tiny.onnx")
+    return write_model(tmp_path_factory.mktemp("models") / "tiny.onnx")
 
 
 @pytest.fixture(autouse=True)
@@ -146,7 +146,7 @@ def test_another_option_or_bundle_does_everything_again(separator: Separator, he
     assert separate(separator, options=FileOptions(subtype="FLOAT")) == ["done"] * 2
     assert separate(Separator(separator.model, mask="binary")) == ["done"] * 2
     assert separate(Separator(separator.model, mask="binary", n_threads=1)) == ["skipped"] * 2
-    other = Separator(write_bundle(here / "other.onnx", summary="another"), mask="binary")
+    other = Separator(write_model(here / "other.onnx", summary="another"), mask="binary")
     assert separate(other) == ["done"] * 2
 
 
@@ -198,7 +198,7 @@ def test_a_song_that_changes_while_it_is_read_fails(separator: Separator) -> Non
 
 
 def test_a_bundle_replaced_in_the_middle_changes_nothing_until_the_next_batch(here: Path) -> None:
-    model = write_bundle(here / "model.onnx")
+    model = write_model(here / "model.onnx")
     first = hashlib.sha256(model.read_bytes()).hexdigest()
     write_songs(Path("music"), 6)
     expected = separate(Separator(model)), stems(Path("out"))
@@ -206,7 +206,7 @@ def test_a_bundle_replaced_in_the_middle_changes_nothing_until_the_next_batch(he
 
     def replace_bundle(record: Record, summary: Summary) -> None:
         if summary.n_finished == 1:
-            write_bundle(model, name="other", summary="replaced")
+            write_model(model, name="other", summary="replaced")
             killed.append(kill_a_worker())  # whose successor must not load the new file either
 
     separate_files(["music"], "out2", separator=Separator(model), jobs=2, on_done=replace_bundle)

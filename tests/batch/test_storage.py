@@ -9,19 +9,19 @@ import pytest
 from test_cli import BLOCK
 from test_manifest import RECORD
 
-from batches import stems, write_songs
-from command_line import duetto, duetto_apart
 from duetto.batch.inputs import find_songs
 from duetto.batch.manifest import RemoteManifest
 from duetto.batch.runner import separate_files
 from duetto.errors import ConfigError
 from duetto.separation.separator import Separator
-from tiny import write_bundle
+from helpers.batches import stems, write_songs
+from helpers.command_line import duetto, duetto_apart
+from helpers.tiny import write_model
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bundle(tmp_path_factory.mktemp("models") / "tiny.onnx")
+    return write_model(tmp_path_factory.mktemp("models") / "tiny.onnx")
 
 
 @pytest.fixture

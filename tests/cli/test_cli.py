@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from command_line import duetto, duetto_apart
 from duetto.cli import cli
 from duetto.cli.console import progress_bar
 from duetto.cli.separate import EXAMPLE
@@ -18,7 +17,8 @@ from duetto.models.onnx_model import DEFAULT_MODEL
 from duetto.models.registry import list_models
 from duetto.separation.stem_writer import TEMPLATE
 from duetto.training.checkpoint import Progress
-from tiny import write_bundle
+from helpers.command_line import duetto, duetto_apart
+from helpers.tiny import write_model
 
 COMMANDS = ["separate", "check", "stream", "train", "evaluate", "export", "reproduce", "models", "plot"]
 RATE = 16000
@@ -26,7 +26,7 @@ RATE = 16000
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bundle(tmp_path_factory.mktemp("models") / "tiny.onnx")
+    return write_model(tmp_path_factory.mktemp("models") / "tiny.onnx")
 
 
 @pytest.fixture(autouse=True)
@@ -179,7 +179,7 @@ def test_the_command_has_the_defaults_of_the_library() -> None:
 
 def test_scores_are_on_the_card(here: Path) -> None:
     means = {"vocals": {"gnsdr": 7.449, "gsir": 13.08, "gsar": 9.68, "n_tracks": 279}}
-    scored = write_bundle(here / "scored.onnx", metrics={"protocol": "BSS Eval", "means": means})
+    scored = write_model(here / "scored.onnx", metrics={"protocol": "BSS Eval", "means": means})
     assert duetto("models", scored).out[-1] == "  vocals: GNSDR 7.45, GSIR 13.08, GSAR 9.68 dB (BSS Eval)"
 
 

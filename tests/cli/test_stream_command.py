@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from command_line import command, duetto
 from duetto.separation.separator import Separator
-from tiny import write_streaming_bundle
+from helpers.command_line import command, duetto
+from helpers.tiny import write_stateful_model
 
 RATE = 16000
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_streaming_bundle(tmp_path_factory.mktemp("models") / "tiny.onnx")
+    return write_stateful_model(tmp_path_factory.mktemp("models") / "tiny.onnx")
 
 
 @pytest.fixture

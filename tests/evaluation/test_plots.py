@@ -8,7 +8,7 @@ from duetto.audio import load_audio
 from duetto.errors import ConfigError
 from duetto.evaluation.plots import plot_learning_curves, plot_spectrograms, plot_spread
 from duetto.separation.separator import Separator
-from tiny import TinyEstimator
+from helpers.tiny import TinyEstimator
 
 SAMPLE_RATE = 16000
 MAGMA_TOP, MAGMA_BOTTOM = (0.987, 0.991, 0.750), (0.001, 0.000, 0.014)

@@ -12,12 +12,12 @@ from onnx import TensorProto, helper, numpy_helper
 from duetto.errors import ModelError
 from duetto.models import onnx_model as room
 from duetto.models.onnx_model import METADATA_KEY, Bundle, BundleMetadata, list_bundles, probe_input
-from tiny import METADATA, write_bundle
+from helpers.tiny import METADATA, write_model
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    return write_bundle(tmp_path_factory.mktemp("models") / "tiny.onnx")
+    return write_model(tmp_path_factory.mktemp("models") / "tiny.onnx")
 
 
 def rewritten(source, target, values):
@@ -203,7 +203,7 @@ def test_verify_notices_a_changed_weight(tiny, tmp_path):
 
 def test_verify_needs_a_recorded_answer(tmp_path):
     with pytest.raises(ModelError, match="at export it answered"):
-        Bundle(write_bundle(tmp_path / "tiny.onnx", probe=[])).verify()
+        Bundle(write_model(tmp_path / "tiny.onnx", probe=[])).verify()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from duetto.evaluation.oracles import ORACLES
 from duetto.models.baselines import METHODS
 from duetto.models.onnx_model import Bundle, list_bundles
 from duetto.models.registry import find_estimators, list_models
-from tiny import METADATA, TinyEstimator, write_bundle
+from helpers.tiny import METADATA, TinyEstimator, write_model
 
 
 def test_every_name_is_found_and_none_stands_for_two_things():
@@ -21,7 +21,7 @@ def test_every_name_is_found_and_none_stands_for_two_things():
 
 
 def test_a_bundle_is_found_by_path(tmp_path):
-    path = write_bundle(tmp_path / "tiny.onnx")
+    path = write_model(tmp_path / "tiny.onnx")
     for model in (path, str(path)):
         (found,) = find_estimators(model)
         assert found.path == path

@@ -12,8 +12,8 @@ import pytest
 import soundfile
 
 import duetto
-from command_line import duetto_apart
-from tiny import write_bundle
+from helpers.command_line import duetto_apart
+from helpers.tiny import write_model
 
 ROOT = Path(__file__).parents[2]
 HEAVY = (
@@ -43,7 +43,7 @@ PUBLIC = [
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    return write_bundle(tmp_path / "tiny.onnx")
+    return write_model(tmp_path / "tiny.onnx")
 
 
 @pytest.fixture

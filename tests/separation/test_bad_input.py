@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from command_line import Outcome, command, duetto, duetto_apart
-from tiny import write_bundle
+from helpers.command_line import Outcome, command, duetto, duetto_apart
+from helpers.tiny import write_model
 
 RATE = 16000
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bundle(tmp_path_factory.mktemp("models") / "tiny.onnx")
+    return write_model(tmp_path_factory.mktemp("models") / "tiny.onnx")
 
 
 @pytest.fixture(autouse=True)
@@ -240,12 +240,12 @@ def test_a_damaged_bundle(here: Path, bundle: Path) -> None:
 
 
 def test_a_bundle_that_answers_otherwise_than_at_export(here: Path) -> None:
-    damaged = write_bundle(here / "other.onnx", probe=[0.5] * 8)
+    damaged = write_model(here / "other.onnx", probe=[0.5] * 8)
     assert_one_line(duetto("models", damaged, "--verify"), "other.onnx", "damaged")
 
 
 def test_a_newer_bundle(here: Path) -> None:
-    newer = write_bundle(here / "newer.onnx", format_version=99)
+    newer = write_model(here / "newer.onnx", format_version=99)
     assert_one_line(duetto("separate", song("song.wav"), "-n", newer), "newer.onnx", "pip install --upgrade")
 
 

@@ -10,12 +10,12 @@ import pytest
 import soundfile
 from test_ffmpeg import encode, tone
 
-from command_line import duetto_apart
 from duetto.audio import AudioReader, AudioWriter, libsndfile, load_audio
 from duetto.errors import AudioError
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
-from tiny import TinyEstimator, write_bundle
+from helpers.command_line import duetto_apart
+from helpers.tiny import TinyEstimator, write_model
 
 RATE = 44_100
 FORMS = [
@@ -71,7 +71,7 @@ def test_a_disk_that_is_full_from_some_byte_on(tmp_path, separator, monkeypatch,
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
 @pytest.mark.parametrize("container", ["ogg", "opus", "m4a"])
 def test_a_limit_of_the_system_in_the_middle(tmp_path, container):
-    bundle = write_bundle(tmp_path / "tiny.onnx")
+    bundle = write_model(tmp_path / "tiny.onnx")
     path = song(tmp_path / "song.wav")
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000))"
     arguments = ("separate", path, "-n", bundle, "-o", tmp_path / "out", f"--{container}")

@@ -10,20 +10,20 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from command_line import command, duetto
 from duetto.audio import save_audio
 from duetto.errors import AudioError
 from duetto.separation.null_test import null_test
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
-from tiny import TinyEstimator, write_bundle
+from helpers.command_line import command, duetto
+from helpers.tiny import TinyEstimator, write_model
 
 RATE = 16_000
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    return write_bundle(tmp_path_factory.mktemp("models") / "tiny.onnx")
+    return write_model(tmp_path_factory.mktemp("models") / "tiny.onnx")
 
 
 @pytest.fixture(autouse=True)

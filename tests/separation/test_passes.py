@@ -8,7 +8,7 @@ from test_spectrogram_networks import RATE, Stub, constant, noise, tone
 
 from duetto import Separator
 from duetto.models.onnx_model import Bundle
-from tiny import TinyEstimator, write_bundle
+from helpers.tiny import TinyEstimator, write_model
 
 
 def test_the_network_hears_the_song_lower_and_higher() -> None:
@@ -43,7 +43,7 @@ def test_the_vocals_are_the_mean_of_the_passes(rng: np.random.Generator) -> None
 
 
 def test_a_bundle_says_how_many_it_likes(tmp_path: Path) -> None:
-    bundle = Bundle(write_bundle(tmp_path / "tiny.onnx", n_passes=3))
+    bundle = Bundle(write_model(tmp_path / "tiny.onnx", n_passes=3))
     assert Separator(bundle).n_passes == 3
     assert Separator(bundle, n_passes=1).n_passes == 1
     assert Separator(bundle, mask="binary").n_passes == 1  # a mean of binary masks is none

@@ -14,7 +14,7 @@ from duetto.audio import AudioReader
 from duetto.errors import AudioError, ConfigError, ModelError
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
-from tiny import METADATA, TinyEstimator
+from helpers.tiny import METADATA, TinyEstimator
 
 RATES = (8000, 11025, 16000, 22050, 44100, 48000, 96000, 192000)
 LOSSLESS = [

@@ -11,7 +11,7 @@ from duetto.evaluation.datasets import TrackAudio
 from duetto.evaluation.evaluator import find_contender
 from duetto.evaluation.oracles import ORACLES
 from duetto.models.baselines import METHODS
-from tiny import write_bundle
+from helpers.tiny import write_model
 
 RATES = (8000, 22050, 44100, 192_000)
 SOFTER = 1e-3
@@ -25,7 +25,7 @@ def name(request):
 @pytest.fixture
 def separate(name, tmp_path):
     """Track audio to stems, as `duetto evaluate` finds it."""
-    model = write_bundle(tmp_path / "tiny.onnx") if name == "tiny" else name
+    model = write_model(tmp_path / "tiny.onnx") if name == "tiny" else name
     found, separate = find_contender(model)
     assert found == name
     return separate

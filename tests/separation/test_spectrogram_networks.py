@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from duetto import Separator, si_sdr
 from duetto.models.metadata import BundleMetadata
 from duetto.models.onnx_model import from_planes, to_planes
-from tiny import METADATA
+from helpers.tiny import METADATA
 
 Spectrogram = NDArray[np.complex64]
 RATE = 44100

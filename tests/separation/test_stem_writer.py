@@ -15,7 +15,7 @@ from duetto.errors import AudioError, ConfigError
 from duetto.separation.remainder import STEMS
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
-from tiny import TinyEstimator
+from helpers.tiny import TinyEstimator
 
 RATE = 16_000
 FORMS = [

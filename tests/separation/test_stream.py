@@ -19,7 +19,7 @@ from duetto.cli.separate import EXAMPLE
 from duetto.errors import AudioError, ModelError
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
-from tiny import METADATA, TinyEstimator, write_bundle, write_streaming_bundle
+from helpers.tiny import METADATA, TinyEstimator, write_model, write_stateful_model
 
 WHOLE = 1000.0  # seconds; no song here is longer
 RATES = (8000, 16000, 22050, 44100, 48000, 192000)
@@ -28,7 +28,7 @@ Waveform = NDArray[np.float32]
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_streaming_bundle(tmp_path_factory.mktemp("models") / "tiny.onnx")
+    return write_stateful_model(tmp_path_factory.mktemp("models") / "tiny.onnx")
 
 
 def noise(n_channels: int, n_samples: int, seed: int = 0) -> Waveform:
@@ -318,9 +318,9 @@ def test_a_model_that_does_not_stream_gives_what_separate_gives():
 
 def test_metadata_that_promise_a_stream_are_checked(tmp_path):
     with pytest.raises(ModelError, match="no state"):
-        Separator(write_bundle(tmp_path / "tiny.onnx", streams=True))
+        Separator(write_model(tmp_path / "tiny.onnx", streams=True))
     with pytest.raises(ModelError, match="'streams' is True"):
-        Separator(write_bundle(tmp_path / "tiny.onnx", streams=True, causal=False))
+        Separator(write_model(tmp_path / "tiny.onnx", streams=True, causal=False))
 
 
 def test_a_segment_comes_in_late_where_the_network_looks_back_only():

@@ -11,13 +11,13 @@ import soundfile
 from safetensors.torch import load_file, save_file
 from test_datasets import IKALA_SONGS, MIR1K_DEV, mir1k_train
 
-from command_line import Outcome, duetto, duetto_apart
 from duetto.evaluation.datasets import Track, load_tracks
 from duetto.evaluation.evaluator import Report, evaluate_tracks
 from duetto.training.config_io import load_config
 from duetto.training.data.resampling import at_sample_rate
 from duetto.training.reproduce.paired_intervals import read_scores
 from duetto.training.reproduce.paper_runner import reproduce
+from helpers.command_line import Outcome, duetto, duetto_apart
 
 TEST_CLIPS = ["Ani_1_01", "Ani_1_02", "Ani_2_01", "titon_1_01", "titon_3_01"]
 RECIPE = """

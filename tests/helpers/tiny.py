@@ -42,7 +42,7 @@ class TinyEstimator:
         return np.stack([vocals, 1 - vocals], axis=1)
 
 
-def write_bundle(path: Path, **changes: Any) -> Path:
+def write_model(path: Path, **changes: Any) -> Path:
     """Write the bundle, its metadata changed as told, and return its path."""
     n_bins = N_FFT // 2 + 1
     graph = helper.make_graph(
@@ -69,7 +69,7 @@ def write_bundle(path: Path, **changes: Any) -> Path:
     return path
 
 
-def write_streaming_bundle(path: Path, n_units: int = 8) -> Path:
+def write_stateful_model(path: Path, n_units: int = 8) -> Path:
     """Write a bundle that streams: a small recurrent network that sees a frame on either side."""
     rng = np.random.default_rng(0)
     n_bins = N_FFT // 2 + 1

@@ -1,0 +1,1 @@
+"""What test files share: signals, files, tiny models, batches and the command line."""
