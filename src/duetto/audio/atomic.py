@@ -1,23 +1,50 @@
 """Files that are whole or absent."""
 
+import os
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, unique: bool = False) -> Iterator[Path]:
     """A temporary path beside `path`; its file moves there if the block ends well, and is removed if not.
 
-    Missing folders are made. What a killed process left is overwritten by the next that writes this file.
+    Missing folders are made, and removed again after a failure. The file is on the disk before it takes its
+    name, so that a power failure leaves the old file or the new one.
+
+    Args:
+        path: The file that is written.
+        unique: Whether the temporary name is random, since several processes may write the same file at once.
+            By default what a killed process left is overwritten by the next.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: The file cannot be written.
     """
+    missing = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name[:60]}.part")  # at most 246 bytes, whatever the script
+    # Not tempfile's: only their owner may read those. At most 246 bytes, so that the longest names work.
+    part = path.with_name(f".duetto-{secrets.token_hex(4)}.part" if unique else f".{path.name[:60]}.part")
     try:
         yield part
+        flush(part)
         part.replace(path)
-    finally:
+        flush(path.parent)
+    except BaseException:
         part.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder in use stays
+            for folder in missing:
+                folder.rmdir()
+        raise
+
+
+def flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    if path.is_dir() and os.name != "posix":  # Windows opens no folders
+        return
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,9 +1,8 @@
 """A file that appears whole or not at all."""
 
 import os
-import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Protocol, Self
@@ -13,6 +12,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from duetto.audio import containers, ffmpeg, libsndfile
+from duetto.audio.atomic import replacing
 from duetto.audio.formats import check_holds, depth, own_name, stored_bytes
 from duetto.audio.tags import Tags, write_tags
 from duetto.audio.waveform import check_finite, check_n_channels, check_sample_rate
@@ -88,15 +88,10 @@ class AudioWriter:
             ffmpeg.need_av(self.path)
 
     def __enter__(self) -> Self:
-        folder = self.path.parent
         with ExitStack() as undo, self._explained():
             if self.path.exists() and not self.path.is_file():
                 raise AudioError(f"{self.path} is not a regular file; choose another name to write to")
-            undo.callback(_remove_empty, [place for place in (folder, *folder.parents) if not place.exists()])
-            folder.mkdir(parents=True, exist_ok=True)
-            # Not tempfile's: only their owner may read those. Short, so that the longest names still work.
-            self._part = folder / f".duetto-{secrets.token_hex(4)}.part"
-            undo.callback(self._part.unlink, missing_ok=True)
+            self._part = undo.enter_context(replacing(self.path, unique=True))
             self._sink = undo.enter_context(libsndfile.Sink(self._part, "xb"))
             self._sound = undo.enter_context(closing(self._encoder()))
             self._sink.check()
@@ -107,9 +102,11 @@ class AudioWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._undo:
-            if kind is None:
-                self._commit()
+        if kind is not None:
+            self._undo.__exit__(kind, error, trace)
+            return
+        with self._explained(), self._undo:
+            self._commit()
 
     def _encoder(self) -> _Encoder:
         form = self.sample_rate, self.n_channels
@@ -159,16 +156,14 @@ class AudioWriter:
         return np.left_shift(block.T, 32 - bits, order="C", dtype=np.int32)
 
     def _commit(self) -> None:
-        with self._explained():
-            self._sound.close()
-            self._sink.check()
-            n_samples, n_channels = self._n_written, self.n_channels
-            containers.mend(self._part, self._kind, self.subtype, n_samples=n_samples, n_channels=n_channels)
-            if self._tags:
-                self.notes += write_tags(self._part, self.container, self._tags, name=self.path)
-            os.fsync(self._sink.fileno())
-            self._sink.close()
-            self._part.replace(self.path)
+        """Finish the temporary file, which then takes its name."""
+        self._sound.close()
+        self._sink.check()
+        n_samples, n_channels = self._n_written, self.n_channels
+        containers.mend(self._part, self._kind, self.subtype, n_samples=n_samples, n_channels=n_channels)
+        if self._tags:
+            self.notes += write_tags(self._part, self.container, self._tags, name=self.path)
+        self._sink.close()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -180,10 +175,3 @@ class AudioWriter:
             raise AudioError(f"{self.path} cannot be written: {error.strerror}; {advice}") from error
         except soundfile.LibsndfileError as error:
             raise AudioError(f"{self.path} cannot be written: {error.error_string}") from error
-
-
-def _remove_empty(folders: list[Path]) -> None:
-    """Remove the folders, deepest first, up to the first one in use."""
-    with suppress(OSError):
-        for folder in folders:
-            folder.rmdir()
