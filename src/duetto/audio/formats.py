@@ -43,6 +43,8 @@ class AudioInfo:
             MATROSKA, ASF, ADTS.
         subtype: How a sample is coded, in libsndfile's words: PCM_16, FLOAT, VORBIS...; or FFmpeg's, in
             capitals, for codecs that libsndfile does not know.
+        channel_mask: Which loudspeakers the channels are for, as `duetto.audio.channels` says; 0 where the
+            file does not tell. Blocks have the channels in the order of its bits.
     """
 
     sample_rate: int
@@ -50,6 +52,7 @@ class AudioInfo:
     n_samples: int
     container: str
     subtype: str
+    channel_mask: int = 0
 
     @property
     def bits(self) -> int | None:
