@@ -97,7 +97,7 @@ def report_limit(separator: Separator, seconds: float, song_seconds: float) -> N
     """Print the network's operations, its rate and the processor's."""
     way = cast(Carried, separator._way(RATE))
     n_pieces = song_seconds * RATE / (way._n_frames * way.analyses[0].stft.hop_length)
-    work = n_pieces * separator.n_passes * gflop(cast(Bundle, way.network), way._n_frames)
+    work = n_pieces * separator.settings.n_passes * gflop(cast(Bundle, way.network), way._n_frames)
     limit = matrix_limit()
     print(f"\nThe network: {work:.0f} GFLOP at {work / seconds:.1f} GFLOP/s; matrix products reach")
     print(f"{limit:.1f} GFLOP/s here: it runs at {work / seconds / limit:.0%} of the limit.")

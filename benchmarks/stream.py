@@ -90,7 +90,7 @@ def borders(model: str, tracks: list[tuple[Waveform, Waveform]]) -> None:
 
 
 def row(name: str, found: list[Waveform], wholes: list[Waveform], separator: Separator) -> None:
-    stride = separator.segment_seconds - separator.overlap_seconds
+    stride = separator.settings.segment_seconds - separator.settings.overlap_seconds
     starts = [k * stride + half / 2 for k in range(1, 4) for half in range(6)]
     spans = [slice(round(s * RATE), round((s + 0.5) * RATE)) for s in starts if s + 0.5 <= 40]
     pairs = list(zip(found, wholes, strict=True))

@@ -15,5 +15,8 @@ from .evaluation.evaluator import evaluate as evaluate
 from .models.onnx_model import list_bundles as list_bundles
 from .separation.separator import Separator as Separator
 from .separation.separator import separate as separate
+from .separation.settings import SeparationSettings as SeparationSettings
+from .separation.stem_writer import FileOptions as FileOptions
+from .separation.stem_writer import SeparatedFile as SeparatedFile
 
 __version__: str

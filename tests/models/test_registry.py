@@ -59,6 +59,6 @@ def test_an_estimator_chooses_the_length_of_its_segments():
     class Long(TinyEstimator):
         metadata = METHODS["repet-sim"][0].metadata
 
-    assert METADATA.segment_seconds == Separator(TinyEstimator()).segment_seconds == 12
-    assert Separator(Long()).segment_seconds == 60
-    assert Separator(Long(), segment_seconds=5).segment_seconds == 5
+    assert METADATA.segment_seconds == Separator(TinyEstimator()).settings.segment_seconds == 12
+    assert Separator(Long()).settings.segment_seconds == 60
+    assert Separator(Long(), segment_seconds=5).settings.segment_seconds == 5

@@ -44,10 +44,10 @@ def test_the_vocals_are_the_mean_of_the_passes(rng: np.random.Generator) -> None
 
 def test_a_bundle_says_how_many_it_likes(tmp_path: Path) -> None:
     bundle = Bundle(write_model(tmp_path / "tiny.onnx", n_passes=3))
-    assert Separator(bundle).n_passes == 3
-    assert Separator(bundle, n_passes=1).n_passes == 1
-    assert Separator(bundle, mask="binary").n_passes == 1  # a mean of binary masks is none
-    assert Separator(TinyEstimator()).n_passes == 1
+    assert Separator(bundle).settings.n_passes == 3
+    assert Separator(bundle, n_passes=1).settings.n_passes == 1
+    assert Separator(bundle, mask="binary").settings.n_passes == 1  # a mean of binary masks is none
+    assert Separator(TinyEstimator()).settings.n_passes == 1
 
 
 def test_several_passes_need_segments(rng: np.random.Generator) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from duetto.audio import AudioReader
 from duetto.errors import AudioError, ConfigError, ModelError
 from duetto.separation.separator import Separator
+from duetto.separation.settings import SeparationSettings
 from duetto.separation.stem_writer import FileOptions
 from helpers.tiny import METADATA, TinyEstimator
 
@@ -187,7 +188,7 @@ def test_a_binary_mask_is_all_or_nothing():
 def test_griffin_lim_changes_the_phase_and_keeps_the_sum():
     audio = noise(2, 20_000)
     plain = Separator(TinyEstimator()).separate(audio, 16000)
-    found = Separator(TinyEstimator(), griffin_lim_rounds=3).separate(audio, 16000)
+    found = Separator(TinyEstimator(), griffin_lim_iterations=3).separate(audio, 16000)
     assert decibels(found["vocals"] - plain["vocals"], plain["vocals"]) > -40
     np.testing.assert_allclose(sum(found.values()), audio, atol=3e-7)
 
@@ -327,7 +328,7 @@ def test_the_gate_refuses(audio, rate, reason):
 @pytest.mark.parametrize(
     "options",
     [
-        {"mask": "soft"}, {"griffin_lim_rounds": -1}, {"overlap_seconds": 0}, {"segment_seconds": 1.5},
+        {"mask": "soft"}, {"griffin_lim_iterations": -1}, {"overlap_seconds": 0}, {"segment_seconds": 0},
         {"n_passes": 0}, {"n_passes": 10}, {"n_passes": 2, "mask": "binary"},
         {"segment_seconds": float("inf")}, {"segment_seconds": float("nan")}, {"segment_seconds": -1},
     ],
@@ -335,6 +336,17 @@ def test_the_gate_refuses(audio, rate, reason):
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ConfigError, match=next(iter(options))):
         Separator(Fake(1), **options)
+
+
+def test_settings_are_the_models_own_where_none_are_chosen():
+    model = Fake(1)
+    assert Separator(model, n_threads=3).settings == SeparationSettings(
+        segment_seconds=model.metadata.segment_seconds,
+        overlap_seconds=model.metadata.overlap_seconds,
+        n_threads=3,
+    )
+    short = Separator(model, segment_seconds=3).settings
+    assert (short.segment_seconds, short.overlap_seconds) == (3, 1.5)
 
 
 def test_a_missing_bundle_is_a_model_error(tmp_path):

@@ -171,7 +171,7 @@ def test_a_stream_lags_as_it_says(path: Path) -> None:
 
 def test_griffin_lim_takes_segments(path: Path) -> None:
     """It has to see what follows."""
-    separator = Separator(path, griffin_lim_rounds=1, segment_seconds=1, overlap_seconds=0.25)
+    separator = Separator(path, griffin_lim_iterations=1, segment_seconds=1, overlap_seconds=0.25)
     assert separator.latency_seconds(RATE) == pytest.approx(1, abs=0.05)
     audio = noise(1, 20_000)
     stems = separator.separate(audio, RATE)

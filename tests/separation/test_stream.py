@@ -123,7 +123,7 @@ def test_the_default_model_is_quicker_than_150_ms(rate):
 
 
 def test_griffin_lim_needs_segments(path):
-    separator = Separator(path, griffin_lim_rounds=2, segment_seconds=1, overlap_seconds=0.25)
+    separator = Separator(path, griffin_lim_iterations=2, segment_seconds=1, overlap_seconds=0.25)
     assert separator.latency_seconds(16000) == pytest.approx(1, abs=0.04)
     audio = noise(1, 40_000)
     found = streamed(separator, cut(audio, [10_000] * 4), 16000)
@@ -179,7 +179,7 @@ def check_borders(audio: Waveform, rate: int) -> None:
     whole = Separator("drnn", segment_seconds=WHOLE).separate(audio, rate)["vocals"]
     difference = separator.separate(audio, rate)["vocals"] - whole
     half = rate // 2
-    stride = round(rate * (separator.segment_seconds - separator.overlap_seconds))
+    stride = round(rate * (separator.settings.segment_seconds - separator.settings.overlap_seconds))
     starts = [
         border + place
         for border in range(stride, audio.shape[-1] - 4 * rate, stride)
@@ -230,7 +230,7 @@ def test_a_large_input_is_not_changed(path, tmp_path):
     audio = 1e4 * noise(2, 300_000)
     before = audio.tobytes()
     audio.flags.writeable = False
-    for separator in (Separator(path), Separator(path, griffin_lim_rounds=1)):
+    for separator in (Separator(path), Separator(path, griffin_lim_iterations=1)):
         stems = separator.separate(audio, 16000)
         assert not any(np.shares_memory(stem, audio) for stem in stems.values())
         stems["vocals"][:] = 0

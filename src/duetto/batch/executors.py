@@ -14,7 +14,7 @@ from typing import Protocol, Self
 from duetto.batch.inputs import Song
 from duetto.batch.records import Record
 from duetto.batch.worker import Progress, Work, Worker
-from duetto.separation.separator import MOST_THREADS, N_CORES
+from duetto.separation.settings import MAX_THREADS, N_CORES
 
 _N_TRIES = 2
 _PATIENCE_SECONDS = 10
@@ -110,7 +110,7 @@ class Processes:
         return record
 
     def _start(self) -> "_Process":
-        process = _Process(self._work, max(1, min(MOST_THREADS, N_CORES // self.n_ahead)))
+        process = _Process(self._work, max(1, min(MAX_THREADS, N_CORES // self.n_ahead)))
         self._all.add(process)
         return process
 

@@ -1,10 +1,9 @@
 """One song of a batch, from its name to its record."""
 
-import inspect
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from duetto.batch.records import Output, Record
 from duetto.errors import AudioError, ConfigError, DuettoError
 from duetto.models.onnx_model import Bundle
 from duetto.separation.separator import Separator
+from duetto.separation.settings import SeparationSettings
 from duetto.separation.stem_writer import FileOptions, SeparatedFile
 
 Progress = Callable[[int, int], None]
@@ -28,14 +28,14 @@ class Work:
 
     Attributes:
         model: the open bundle, or the name of a method.
-        settings: the other parameters of the Separator.
+        settings: of the Separator.
         out: the output folder, a path or URL.
         options: what is written.
         force: whether songs are separated again that an earlier batch has done.
     """
 
     model: Bundle | str
-    settings: Mapping[str, Any]
+    settings: SeparationSettings
     out: str
     options: FileOptions
     force: bool
@@ -49,8 +49,7 @@ class Work:
             model = first if isinstance(first, Bundle) and not others else os.fspath(model)
         if not isinstance(model, str | Bundle):
             raise ConfigError(f"a batch cannot send {model!r} to its workers; give a Separator of a bundle")
-        names = inspect.signature(Separator).parameters.keys() - {"model"}
-        return cls(model, {name: getattr(separator, name) for name in names}, out, options, force)
+        return cls(model, separator.settings, out, options, force)
 
     @property
     def model_id(self) -> str:
@@ -60,7 +59,8 @@ class Work:
     def parameters(self, song: Song) -> dict[str, Any]:
         """All that the stems depend on besides the song and the bundle, as JSON gives it back."""
         options = {**asdict(self.options), "template": song.fill(self.options.template)}
-        settings = {name: self.settings[name] for name in sorted(self.settings) if name != "n_threads"}
+        settings = asdict(self.settings)
+        del settings["n_threads"]
         parameters: dict[str, Any] = json.loads(json.dumps({**settings, **options}))
         return parameters
 
@@ -89,8 +89,8 @@ class Worker:
     def __init__(self, work: Work, *, n_threads: int | None = None, progress: Progress | None = None) -> None:
         self._work = work
         self._progress = progress
-        n_threads = n_threads or work.settings["n_threads"]
-        self._separator = Separator(work.model, **{**work.settings, "n_threads": n_threads})
+        settings = replace(work.settings, n_threads=n_threads or work.settings.n_threads)
+        self._separator = Separator(work.model, **asdict(settings))
 
     def __call__(self, song: Song, previous: Record | None) -> Record:
         """Separate a song, unless its last record tells that this is done."""

@@ -88,7 +88,7 @@ def separate(songs: tuple[str, ...], example: bool, out: str, **options: Any) ->
     separator = Separator(
         options["model"],
         mask=options["mask"],
-        griffin_lim_rounds=options["rounds"],
+        griffin_lim_iterations=options["rounds"],
         n_passes=options["passes"],
     )
     with ExitStack() as stack:

@@ -14,7 +14,7 @@ from duetto.errors import ModelError
 FORMAT_VERSION = 5
 """1 knew no bundles that stream, 2 none that see spectrograms, 3 none of several passes, 4 none in pieces."""
 
-MOST_PASSES = 9
+MAX_PASSES = 9
 
 Input = Literal["magnitude", "spectrogram"]
 
@@ -216,7 +216,7 @@ def _check_values(metadata: "BundleMetadata", origin: str) -> None:
         "input": (metadata.input in ("magnitude", "spectrogram"), "'magnitude' or 'spectrogram'"),
         "frame_grid": (1 <= metadata.frame_grid <= 1024, "1 to 1024"),
         "n_channels": (metadata.n_channels in (1, 2), "1 or 2"),
-        "n_passes": (1 <= metadata.n_passes <= MOST_PASSES, f"1 to {MOST_PASSES}"),
+        "n_passes": (1 <= metadata.n_passes <= MAX_PASSES, f"1 to {MAX_PASSES}"),
         "window": (metadata.window in ("sine", "hann"), "'sine' or 'hann'"),
         "sample_rate": (MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE, "8000 to 192000 Hz"),
         "n_fft": (n_fft % 2 == 0 and 2 * shortest <= n_fft <= rate, f"even, {2 * shortest} to {rate}"),

@@ -29,7 +29,7 @@ class Segmented:
     analyses: Sequence[Sequence[Analysis]]
     segment_seconds: float
     overlap_seconds: float
-    griffin_lim_rounds: int
+    griffin_lim_iterations: int
     n_threads: int
 
     @property
@@ -94,7 +94,7 @@ class Segmented:
 
     def _masked(self, estimator: MaskEstimator, analysis: Analysis, segment: Waveform) -> Waveform:
         """The vocals of a segment (n_channels, n_samples) by one estimator's mask."""
-        stft, n_samples, n_iter = analysis.stft, segment.shape[-1], self.griffin_lim_rounds
+        stft, n_samples, n_iter = analysis.stft, segment.shape[-1], self.griffin_lim_iterations
         spectrogram = stft.forward(segment)
         spectrogram = analysis.vocals(spectrogram, estimator.masks(analysis.network_input(spectrogram)))
         if n_iter:

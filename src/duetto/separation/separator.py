@@ -1,6 +1,5 @@
 """Separator: blocks of a song -> network -> masks -> overlap-add -> stems, in constant memory."""
 
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -14,22 +13,20 @@ from numpy.typing import ArrayLike
 from duetto.audio import AudioReader, check_waveform, load_audio, to_float
 from duetto.audio.waveform import check_sample_rate
 from duetto.dsp.chunking import Fifo, Waveform
-from duetto.errors import AudioError, ConfigError
-from duetto.models.metadata import MOST_PASSES
+from duetto.errors import AudioError
 from duetto.models.onnx_model import DEFAULT_MODEL, Bundle
 from duetto.models.registry import MaskEstimator, find_estimators
 from duetto.separation.frontend import Analysis
 from duetto.separation.live import StepEstimator, latency, live_vocals
 from duetto.separation.overlap_add import Segmented
+from duetto.separation.settings import SeparationSettings
 from duetto.separation.stateful import Carried, CarryEstimator
 from duetto.separation.stem_writer import DEFAULT_OPTIONS, FileOptions, SeparatedFile, StemFiles
 
 Progress = Callable[[int, int], None]
 
 _BLOCK_SECONDS = 4
-N_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 SPEED_STEP = 0.05  # chosen on MIR-1K's dev clips: docs/experiments.md
-MOST_THREADS = 4  # each may hold a segment, and the memory needed shall not grow with the machine
 
 
 class Separator:
@@ -38,28 +35,35 @@ class Separator:
     The network estimates the vocals; the accompaniment is the remainder, so the stems sum to the mixture.
 
     Args:
-        model: name of a bundle that ships or of a conventional method, path of a bundle, or an open network.
-        mask: "ratio", the network's soft mask, or "binary", the louder source takes all.
-        griffin_lim_rounds: 0 keeps the mixture's phase; n finds the vocals' own phase in n rounds.
-        segment_seconds: length of the pieces that the network sees, by default what it likes best; the
-            memory needed grows with it. What carries on from piece to piece gives the same whatever it is.
-        n_passes: how often the network hears a song, each time 5 % slower or faster, 1 to 9; the vocals are
-            the mean. Better by a little, and as many times slower. By default what it likes best, mostly 1.
-        overlap_seconds: neighbouring pieces share so much, in which a network warms up; by default what it
-            likes best. What carries on needs none.
-        n_threads: by default as many as there are cores, but 4 at most; they change rounding at most.
+        model: name of a model that ships or of a conventional method, path of a model file, or an open model.
+        mask: "ratio", the model's soft mask, or "binary", which gives each bin to the louder source.
+        griffin_lim_iterations: iterations of Griffin-Lim that estimate a phase for the vocals; 0 keeps the
+            mixture's phase.
+        n_passes: passes of test-time augmentation, 1 to 9: the song is separated at its own speed and, in
+            steps of 5 %, slower and faster, and the vocals are the mean. Better by a little, and the time
+            grows in proportion. By default what the model's metadata say, mostly 1.
+        segment_seconds: length of the segments or chunks that the model takes, by default what its metadata
+            say; the memory needed grows with it. A model that carries a state from chunk to chunk gives the
+            same whatever it is.
+        overlap_seconds: overlap of neighbouring segments, by default what the model's metadata say, but at
+            most half a segment; models that carry a state need none.
+        n_threads: by default as many as there are cores, but 4 at most; they change the rounding at most.
 
     Attributes:
-        stages: the open networks, mostly one; each takes apart the vocals of the one before it.
-        metadata: what the (first) network says of itself.
+        model: as given.
+        settings: all of the above, filled in.
+        stages: the open models, mostly one; each separates the vocals of the one before it.
+        metadata: of the (first) model.
 
     Raises:
-        ModelError: no such bundle, or a damaged one.
+        ModelError: no such model, or a damaged model file.
         ConfigError: an option out of range.
 
     Example:
         >>> import duetto
         >>> separator = duetto.Separator("drnn", mask="ratio")  # load once, use often, from any thread
+        >>> separator.settings.n_passes
+        1
         >>> separator.metadata.sample_rate
         16000
     """
@@ -69,46 +73,33 @@ class Separator:
         model: str | os.PathLike[str] | MaskEstimator = DEFAULT_MODEL,
         *,
         mask: Literal["ratio", "binary"] = "ratio",
-        griffin_lim_rounds: int = 0,
+        griffin_lim_iterations: int = 0,
         n_passes: int | None = None,
         segment_seconds: float | None = None,
         overlap_seconds: float | None = None,
         n_threads: int | None = None,
     ) -> None:
-        if mask not in ("ratio", "binary"):
-            raise ConfigError(f"mask={mask!r}: choose 'ratio' or 'binary'")
-        if griffin_lim_rounds < 0:
-            raise ConfigError(f"griffin_lim_rounds={griffin_lim_rounds}: choose 0 or more")
-        if n_threads is not None and n_threads < 1:
-            raise ConfigError(f"n_threads={n_threads}: choose 1 or more, or leave it out")
-        self.n_threads = n_threads
+        self.model = model
         self.stages: Sequence[MaskEstimator] = (
-            find_estimators(model, n_threads=self._n_threads)
-            if isinstance(model, str | os.PathLike)
-            else [model]
+            find_estimators(model) if isinstance(model, str | os.PathLike) else [model]
         )
         self.metadata = self.stages[0].metadata
         if n_passes is None:
             n_passes = self.metadata.n_passes if mask == "ratio" else 1
-        if not 1 <= n_passes <= (MOST_PASSES if mask == "ratio" else 1):
-            raise ConfigError(f"n_passes={n_passes}: choose 1 to {MOST_PASSES}, or 1 with binary masks")
         if segment_seconds is None:
             segment_seconds = self.metadata.segment_seconds
         if overlap_seconds is None:
-            overlap_seconds = self.metadata.overlap_seconds
-        if not 0 < 2 * overlap_seconds <= segment_seconds < math.inf:
-            raise ConfigError(
-                f"segment_seconds={segment_seconds}, overlap_seconds={overlap_seconds}: the overlap must be "
-                "positive and at most half a segment"
-            )
-        self.model = model
-        self.mask = mask
-        self.griffin_lim_rounds = griffin_lim_rounds
-        self.n_passes = n_passes
-        self.segment_seconds = segment_seconds
-        self.overlap_seconds = overlap_seconds
+            overlap_seconds = min(self.metadata.overlap_seconds, segment_seconds / 2)
+        self.settings = SeparationSettings(
+            mask=mask,
+            griffin_lim_iterations=griffin_lim_iterations,
+            n_passes=n_passes,
+            segment_seconds=segment_seconds,
+            overlap_seconds=overlap_seconds,
+            n_threads=n_threads,
+        )
         # one piece at a time on all threads, or several segments at a time
-        n_threads = self._n_threads if self._carries else 1
+        n_threads = self.settings.threads if self._carries else 1
         self.stages = [
             stage.on_threads(n_threads) if isinstance(stage, Bundle) else stage for stage in self.stages
         ]
@@ -263,23 +254,22 @@ class Separator:
     @property
     def _is_live(self) -> bool:
         """Whether a stream goes frame by frame; Griffin-Lim and several passes have to see what follows."""
-        return self.metadata.streams and not self.griffin_lim_rounds and self.n_passes == 1
+        return (
+            self.metadata.streams and not self.settings.griffin_lim_iterations and self.settings.n_passes == 1
+        )
 
     @property
     def _carries(self) -> bool:
         """Griffin-Lim has to see what follows."""
-        return self.metadata.first_frames > 0 and not self.griffin_lim_rounds
-
-    @property
-    def _n_threads(self) -> int:
-        return self.n_threads or min(N_CORES, MOST_THREADS)
+        return self.metadata.first_frames > 0 and not self.settings.griffin_lim_iterations
 
     def _analyses(self, sample_rate: int) -> list[list[Analysis]]:
         """Of each stage, one for each pass."""
+        mask = self.settings.mask
         return [
             [
-                Analysis(metadata=stage.metadata, sample_rate=sample_rate, mask=self.mask, speed=speed)
-                for speed in _speeds(self.n_passes)
+                Analysis(metadata=stage.metadata, sample_rate=sample_rate, mask=mask, speed=speed)
+                for speed in _speeds(self.settings.n_passes)
             ]
             for stage in self.stages
         ]
@@ -289,14 +279,16 @@ class Separator:
         analyses = self._analyses(sample_rate)
         if self._carries:
             network = cast(CarryEstimator, self.stages[0])
-            return Carried(network=network, analyses=analyses[0], segment_seconds=self.segment_seconds)
+            return Carried(
+                network=network, analyses=analyses[0], segment_seconds=self.settings.segment_seconds
+            )
         return Segmented(
             stages=self.stages,
             analyses=analyses,
-            segment_seconds=self.segment_seconds,
-            overlap_seconds=self.overlap_seconds,
-            griffin_lim_rounds=self.griffin_lim_rounds,
-            n_threads=self._n_threads,
+            segment_seconds=self.settings.segment_seconds,
+            overlap_seconds=self.settings.overlap_seconds,
+            griffin_lim_iterations=self.settings.griffin_lim_iterations,
+            n_threads=self.settings.threads,
         )
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from duetto.dsp.stft import STFT
-from duetto.models.metadata import MOST_PASSES, Input
+from duetto.models.metadata import MAX_PASSES, Input
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -321,7 +321,7 @@ class Config(_Table):
     """What the model is for, for its card."""
     failures: str = "not known"
     """What it is known to do badly, for its card."""
-    n_passes: Annotated[int, Field(ge=1, le=MOST_PASSES)] = 1
+    n_passes: Annotated[int, Field(ge=1, le=MAX_PASSES)] = 1
     """How often its bundle hears a song, each time at another speed, unless told otherwise."""
     data: DataConfig = DataConfig()
     stft: STFTConfig = STFTConfig()
