@@ -1,4 +1,4 @@
-"""Headers read and put right: what a cut-off file promised, and bytes that libsndfile gets wrong."""
+"""Headers as they are read: how long a file that was cut off should be, where its audio begins."""
 
 import io
 import struct
@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 import soundfile
-from mutagen.ogg import OggPage
 
-_STORED_BITS = {
+STORED_BITS = {
     "PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32,
     "FLOAT": 32, "DOUBLE": 64, "ULAW": 8, "ALAW": 8,
 }  # fmt: skip
@@ -25,7 +24,7 @@ def promised_samples(path: Path, sound: soundfile.SoundFile) -> int:
     streamed = promised > 2**30 and min(promised % 2**31, -promised % 2**31) <= 2**24 + 2**16
     if streamed or promised <= there:
         return 0
-    stored_bits = _STORED_BITS.get(sound.subtype)
+    stored_bits = STORED_BITS.get(sound.subtype)
     if stored_bits:
         return int(promised * 8 // (stored_bits * sound.channels))
     return int(promised * max(sound.frames, 1) // max(there, 1))  # coded in blocks: by proportion
@@ -66,54 +65,3 @@ def has_length_tag(path: Path) -> bool:
         file.seek(after_id3(file.read(10)))
         first_frame = file.read(4096)
     return any(tag in first_frame for tag in (b"Xing", b"Info", b"VBRI"))
-
-
-def mend(path: Path, container: str, subtype: str, *, n_samples: int, n_channels: int) -> None:
-    """Put right what libsndfile leaves wrong in a file that it has written."""
-    if container == "AIFF":
-        _mend_aiff(path, n_samples, n_channels, subtype)
-    elif "RF64" in container:
-        _mend_peak_time(path)
-    elif container == "OGG":
-        _mend_ogg_serial(path)
-
-
-def _mend_aiff(path: Path, n_samples: int, n_channels: int, subtype: str) -> None:
-    """Correct the lengths of a file of few samples, or of an odd number of bytes.
-
-    The rest of a longer header, when no PEAK chunk is wanted, and the byte that pads count as samples.
-    """
-    n_bytes = n_samples * n_channels * _STORED_BITS.get(subtype, 0) // 8
-    with path.open("r+b") as file:
-        header = file.read(4096)
-        count, audio = header.index(b"COMM") + 10, header.index(b"SSND")
-        if n_bytes == 0 or int.from_bytes(header[count : count + 4], "big") == n_samples:
-            return
-        end = audio + 16 + n_bytes + n_bytes % 2
-        file.truncate(end)
-        for place, number in ((4, end - 8), (count, n_samples), (audio + 4, n_bytes + 8)):
-            file.seek(place)
-            file.write(number.to_bytes(4, "big"))
-
-
-def _mend_peak_time(path: Path) -> None:
-    """Wipe the time of writing from the PEAK chunk, which RF64 files get even when it is switched off."""
-    with path.open("r+b") as file:
-        header = file.read(4096)
-        place = header[: header.index(b"data")].find(b"PEAK")
-        if place >= 0:
-            file.seek(place + 12)
-            file.write(bytes(4))
-
-
-def _mend_ogg_serial(path: Path) -> None:
-    """Give the stream the serial number 1: a random one would make the same song other bytes each time."""
-    with path.open("r+b") as file:
-        length = file.seek(0, io.SEEK_END)
-        file.seek(0)
-        while file.tell() < length:
-            start = file.tell()
-            page = OggPage(file)
-            page.serial = 1
-            file.seek(start)
-            file.write(page.write())

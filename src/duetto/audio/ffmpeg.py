@@ -15,7 +15,9 @@ from duetto.audio.waveform import check_n_channels, check_sample_rate
 from duetto.errors import AudioError
 
 _CONTAINERS = {"mov": "MP4", "matroska": "MATROSKA", "asf": "ASF", "aac": "ADTS"}  # by FFmpeg's names
-_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1"}
+AAC_MASKS = {1: (0x4,), 2: (0x3,), 3: (0x7, 0xB, 0x103), 4: (0x107, 0x33), 5: (0x37,), 6: (0x3F,)}
+"""The channel masks that AAC can tell, by number of channels; the first where none is known."""
+
 _BITEXACT = 1 << 23  # AV_CODEC_FLAG_BITEXACT: no version of FFmpeg in the file
 _DEFAULT_KBPS = 96  # per channel
 
@@ -173,17 +175,24 @@ class Encoder:
         sink: where to.
         sample_rate: in Hz.
         n_channels: number of channels.
+        channel_mask: one of `AAC_MASKS`, or 0.
         bitrate_kbps: of the whole; by default 96 per channel.
     """
 
     def __init__(
-        self, sink: BinaryIO, sample_rate: int, n_channels: int, bitrate_kbps: float | None = None
+        self,
+        sink: BinaryIO,
+        sample_rate: int,
+        n_channels: int,
+        *,
+        channel_mask: int = 0,
+        bitrate_kbps: float | None = None,
     ) -> None:
         self._av = need_av(Path(str(sink.name)))
         # the length of the whole is told in units of this scale: one sample, not a millisecond
         options = {"movie_timescale": str(sample_rate), "fflags": "+bitexact"}
         self._container = self._av.open(sink, "w", format="ipod", options=options)
-        self._layout = _LAYOUTS[n_channels]
+        self._layout = hex(channel_mask or AAC_MASKS[n_channels][0])
         self._stream = self._container.add_stream("aac", rate=sample_rate, layout=self._layout)
         self._sample_rate, self._unit = sample_rate, Fraction(1, sample_rate)
         codec = self._stream.codec_context

@@ -114,6 +114,21 @@ class Sink(io.FileIO):
     """The file below an encoder; keeps the first error of a write, since libsndfile and cffi drop all."""
 
     error: OSError | None = None
+    origin = 0
+
+    def leave_room(self, n_bytes: int) -> None:
+        """Let the encoder's file begin `n_bytes` later; the header grows into them."""
+        self.origin = n_bytes
+        self.truncate(n_bytes)
+        self.seek(0)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Move, counting from where the encoder's file begins."""
+        return super().seek(offset + (self.origin if whence == io.SEEK_SET else 0), whence) - self.origin
+
+    def tell(self) -> int:
+        """The position, counted from there."""
+        return super().tell() - self.origin
 
     def write(self, data: Any, /) -> int:
         """Write all of `data`, or keep the reason why not."""
@@ -218,11 +233,19 @@ def _open_whole(path: Path) -> Sequential:
 
 
 def open_to_write(
-    sink: Sink, sample_rate: int, n_channels: int, container: str, subtype: str, settings: Mapping[str, Any]
+    sink: Sink,
+    sample_rate: int,
+    n_channels: int,
+    container: str,
+    subtype: str,
+    settings: Mapping[str, Any],
+    *,
+    extensible: bool,
 ) -> Sequential:
     """Start a sound file in `sink`.
 
     A WAV of unknown length is "WAV or RF64": it becomes a WAV when it is closed, if it is short enough.
+    `extensible` says whether a WAV has to hold a channel mask.
 
     Raises:
         soundfile.LibsndfileError: The container cannot hold such audio.
@@ -230,7 +253,7 @@ def open_to_write(
     either = container == WAV_OR_RF64
     if either:
         container = "RF64"
-    elif container == "WAV" and n_channels > 2 and soundfile.check_format("WAVEX", subtype):
+    elif container == "WAV" and extensible and soundfile.check_format("WAVEX", subtype):
         container = "WAVEX"
     sound = Sequential(sink, "w", sample_rate, n_channels, subtype, format=container, **settings)
     # The PEAK chunk holds the time of writing, so that equal samples would give unequal files; soundfile has

@@ -11,9 +11,11 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from duetto.audio import containers, ffmpeg, libsndfile
+from duetto.audio import ffmpeg, libsndfile
 from duetto.audio.atomic import replacing
+from duetto.audio.channels import XIPH_MASKS, XIPH_ORDER, places, same_places
 from duetto.audio.formats import check_holds, depth, own_name, stored_bytes
+from duetto.audio.header_writer import USUAL_MASKS, Additions, mend
 from duetto.audio.tags import Tags, write_tags
 from duetto.audio.waveform import check_finite, check_n_channels, check_sample_rate
 from duetto.errors import AudioError
@@ -44,6 +46,8 @@ class AudioWriter:
         subtype: A subtype that the container can hold.
         n_samples: How many will be written at most, where that is known; it decides between WAV and RF64. An
             unknown number is fine: the WAV then has a header that can become either.
+        channel_mask: Which loudspeakers the channels are for, as `duetto.audio.channels` says; 0 if that is
+            not known. The channels stand in the order of its bits.
         settings: How a compressed file is coded, as `encoder_settings` says.
         tags: What the file says of the song.
 
@@ -63,6 +67,7 @@ class AudioWriter:
         container: str,
         subtype: str,
         n_samples: int | None = None,
+        channel_mask: int = 0,
         settings: Mapping[str, Any] = MappingProxyType({}),
         tags: Tags | None = None,
     ) -> None:
@@ -74,6 +79,7 @@ class AudioWriter:
         self.notes: list[str] = []
         check_n_channels(n_channels, str(path))
         check_holds(container, subtype, self.sample_rate, n_channels)
+        self.channel_mask = _checked_mask(self.path, container, n_channels, channel_mask)
         self._settings = settings
         self._tags = tags
         self._sample_bytes = n_channels * stored_bytes(subtype)
@@ -93,6 +99,8 @@ class AudioWriter:
                 raise AudioError(f"{self.path} is not a regular file; choose another name to write to")
             self._part = undo.enter_context(replacing(self.path, unique=True))
             self._sink = undo.enter_context(libsndfile.Sink(self._part, "xb"))
+            self._additions = Additions(self._kind, self.n_channels, self.channel_mask)
+            self._sink.leave_room(self._additions.n_bytes)
             self._sound = undo.enter_context(closing(self._encoder()))
             self._sink.check()
             self._n_written = 0
@@ -111,8 +119,11 @@ class AudioWriter:
     def _encoder(self) -> _Encoder:
         form = self.sample_rate, self.n_channels
         if self.container == "M4A":
-            return ffmpeg.Encoder(self._sink, *form, **self._settings)
-        return libsndfile.open_to_write(self._sink, *form, self._kind, self.subtype, self._settings)
+            return ffmpeg.Encoder(self._sink, *form, channel_mask=self.channel_mask, **self._settings)
+        extensible = self.n_channels > 2 or self.channel_mask not in (0, USUAL_MASKS.get(self.n_channels))
+        return libsndfile.open_to_write(
+            self._sink, *form, self._kind, self.subtype, self._settings, extensible=extensible
+        )
 
     def write(self, block: NDArray[Any]) -> None:
         """Append a block.
@@ -146,6 +157,8 @@ class AudioWriter:
         if not fits:
             got = f"{block.dtype} {block.shape}"
             raise AudioError(f"{self.path} takes {kind} ({self.n_channels}, n) for {self.subtype}; got {got}")
+        if self.container in ("OGG", "OPUS") and self.n_channels in XIPH_ORDER:
+            block = block[np.argsort(XIPH_ORDER[self.n_channels])]
         if bits is None:
             check_finite(block, f"the block for {self.path}")
             return block.T.astype(np.float64 if self.subtype == "DOUBLE" else np.float32)
@@ -159,8 +172,8 @@ class AudioWriter:
         """Finish the temporary file, which then takes its name."""
         self._sound.close()
         self._sink.check()
-        n_samples, n_channels = self._n_written, self.n_channels
-        containers.mend(self._part, self._kind, self.subtype, n_samples=n_samples, n_channels=n_channels)
+        self._additions.write(self._part)
+        mend(self._part, self._kind, self.subtype, n_samples=self._n_written, n_channels=self.n_channels)
         if self._tags:
             self.notes += write_tags(self._part, self.container, self._tags, name=self.path)
         self._sink.close()
@@ -175,3 +188,25 @@ class AudioWriter:
             raise AudioError(f"{self.path} cannot be written: {error.strerror}; {advice}") from error
         except soundfile.LibsndfileError as error:
             raise AudioError(f"{self.path} cannot be written: {error.error_string}") from error
+
+
+def _checked_mask(path: Path, container: str, n_channels: int, channel_mask: int) -> int:
+    """The mask as the container knows it: a pair of channels at the sides may have to stand at the back.
+
+    Raises:
+        AudioError: The container would put a channel at another place.
+    """
+    if channel_mask.bit_count() not in (0, n_channels):  # it belongs to another number of channels
+        return 0
+    known = {
+        "OGG": (XIPH_MASKS.get(n_channels, 0),),
+        "OPUS": (XIPH_MASKS.get(n_channels, 0),),
+        "M4A": ffmpeg.AAC_MASKS.get(n_channels, ()),
+    }.get(container)
+    if not channel_mask or known is None:
+        return channel_mask
+    for mask in known:
+        if same_places(mask, channel_mask):
+            return mask
+    named = places(channel_mask)
+    raise AudioError(f"{path}: {container} cannot hold {n_channels} channels for {named}; choose WAV or FLAC")

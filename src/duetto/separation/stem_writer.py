@@ -196,6 +196,7 @@ class StemFiles:
                 container=container,
                 subtype=subtype,
                 n_samples=self.stop - self.start,
+                channel_mask=info.channel_mask,
                 settings=settings,
                 tags=tags and tags.of_stem(stem, song.stem),
             )
