@@ -2,6 +2,7 @@
 
 import base64
 import struct
+import sys
 import zlib
 
 import mutagen
@@ -18,7 +19,7 @@ from mutagen.oggvorbis import OggVorbis
 from mutagen.wave import WAVE
 
 from duetto.audio import AudioReader, save_audio
-from duetto.audio.tags import read_tags
+from duetto.audio.tagging import NO_MUTAGEN, read_tags
 from duetto.separation.remainder import STEMS
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
@@ -129,7 +130,7 @@ def test_tags_and_cover_reach_the_stems(songs, separator, tmp_path, source, targ
         assert notes == []
         assert tags.texts == TEXTS | {"title": [f"Song ({stem})"]}
         (cover,) = tags.pictures
-        assert (cover.data, cover.mime, cover.type) == (png(), "image/png", 3)
+        assert (cover.data, cover.mime, cover.kind) == (png(), "image/png", 3)
 
 
 @pytest.mark.parametrize("container", KINDS)
@@ -216,3 +217,84 @@ def test_rf64_cannot_hold_tags_and_stays_whole(songs, separator, tmp_path, monke
     assert len(done.notes) == 2
     assert {soundfile.info(path).format for path in done.paths.values()} == {"RF64"}
     np.testing.assert_array_equal(sum(map(samples, done.paths.values())), samples(songs / "song.wav"))
+
+
+# --- without mutagen ---------------------------------------------------------------------------------------
+
+BASIC = {name: TEXTS[name] for name in ("title", "album", "date", "tracknumber", "genre", "comment")} | {
+    "artist": ["Anna"]
+}
+
+
+@pytest.fixture
+def without_mutagen(monkeypatch):
+    import duetto.audio
+
+    monkeypatch.setitem(sys.modules, "mutagen", None)
+    monkeypatch.delitem(sys.modules, "duetto.audio.mutagen_tags", raising=False)
+    monkeypatch.delattr(duetto.audio, "mutagen_tags", raising=False)
+
+
+@pytest.fixture(scope="module")
+def plainly_tagged(tmp_path_factory):
+    """A FLAC with what libsndfile knows, and with a cover that it does not."""
+    path = song(tmp_path_factory.mktemp("plain") / "song.flac")
+    file = FLAC(path)
+    file.update(BASIC)
+    file.add_picture(picture())
+    file.save()
+    return path
+
+
+@pytest.mark.parametrize("container", KINDS)
+def test_the_base_install_carries_what_libsndfile_knows(
+    plainly_tagged, separator, tmp_path, container, without_mutagen, monkeypatch
+):
+    done = separator.separate_file(plainly_tagged, tmp_path, FileOptions(container=container))
+    held = {"AIFF": ("title", "artist", "comment")}.get(container, tuple(BASIC))
+    assert done.notes == (NO_MUTAGEN,)
+    monkeypatch.undo()
+    for stem, path in done.paths.items():
+        tags = read_tags(path)[0]
+        expected = BASIC | {"title": [f"Song ({stem})"]}
+        assert {name: tags.texts[name] for name in held} == {name: expected[name] for name in held}
+        np.testing.assert_array_equal(samples(path).shape, (2, RATE // 10))
+
+
+def test_stems_with_and_without_the_extra_have_the_same_samples(
+    plainly_tagged, separator, tmp_path, without_mutagen, monkeypatch
+):
+    plain = separator.separate_file(plainly_tagged, tmp_path / "plain").paths
+    monkeypatch.undo()
+    rich = separator.separate_file(plainly_tagged, tmp_path / "rich").paths
+    for stem in STEMS:
+        np.testing.assert_array_equal(samples(plain[stem]), samples(rich[stem]))
+
+
+def test_the_base_install_keeps_an_mp3_readable(separator, tmp_path, without_mutagen, monkeypatch):
+    """LAME is told Latin-1, so other letters would come out as nonsense."""
+    path = song(tmp_path / "song.flac")
+    file = FLAC(path)
+    file.update({"title": "Ärger", "artist": "日本"})
+    file.save()
+    done = separator.separate_file(path, tmp_path, FileOptions(container="MP3", stems=("vocals",)))
+    written = done.paths["vocals"]
+    assert done.notes == (
+        NO_MUTAGEN, f"{written} carries no artist, which needs pip install 'duetto[tags]'",
+    )  # fmt: skip
+    monkeypatch.undo()
+    assert read_tags(written)[0].texts == {"title": ["Ärger (vocals)"]}
+
+
+def test_a_song_without_tags_says_nothing_of_the_extra(separator, tmp_path, without_mutagen):
+    done = separator.separate_file(song(tmp_path / "song.wav"), tmp_path, FileOptions(container="FLAC"))
+    assert done.notes == ()
+
+
+def test_the_list_chunk_of_a_wav_is_read(separator, tmp_path):
+    """mutagen reads the ID3 tag of a WAV alone."""
+    with soundfile.SoundFile(tmp_path / "song.wav", "w", RATE, 1) as file:
+        file.title, file.artist = "Song", "Änna"
+        file.write(np.full(1000, 0.1))
+    done = separator.separate_file(tmp_path / "song.wav", tmp_path, FileOptions(container="FLAC"))
+    assert FLAC(done.paths["vocals"])["artist"] == ["Änna"]

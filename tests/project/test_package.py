@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -230,7 +231,31 @@ def test_versions_agree(wheel: Path) -> None:
 def test_the_base_install_is_light() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     names = {requirement.partition(">")[0] for requirement in project["dependencies"]}
-    assert names == {"click", "lazy-loader", "mutagen", "numpy", "onnxruntime", "soundfile"}
+    assert names == {"click", "lazy-loader", "numpy", "onnxruntime", "soundfile"}
+
+
+def test_the_base_install_brings_no_gpl_package() -> None:
+    """The licences are those that the installed packages state, of all that the requirements require."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    waiting, seen = set(map(_name, project["dependencies"])), set()
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        try:
+            package = metadata.metadata(name)
+        except metadata.PackageNotFoundError:  # needed by other systems or versions of Python
+            continue
+        stated = [package.get("License-Expression") or (package.get("License") or "").partition("\n")[0]]
+        stated += [text for text in package.get_all("Classifier") or [] if text.startswith("License")]
+        assert any(stated), name
+        assert not re.search("GPL|General Public", " ".join(stated)), (name, stated)
+        required = metadata.requires(name) or []
+        waiting |= {_name(text) for text in required if "extra ==" not in text} - seen
+    assert seen > {"cffi", "numpy"}
+
+
+def _name(requirement: str) -> str:
+    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0].lower()
 
 
 def test_the_wheel_alone_separates_the_example(wheel: Path, bundle: Path, tmp_path: Path) -> None:

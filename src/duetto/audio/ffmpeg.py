@@ -1,9 +1,10 @@
 """What FFmpeg reads and writes, through PyAV, where libsndfile cannot: MP4, M4A, Matroska, WebM, WMA, AAC."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -18,6 +19,7 @@ _CONTAINERS = {"mov": "MP4", "matroska": "MATROSKA", "asf": "ASF", "aac": "ADTS"
 AAC_MASKS = {1: (0x4,), 2: (0x3,), 3: (0x7, 0xB, 0x103), 4: (0x107, 0x33), 5: (0x37,), 6: (0x3F,)}
 """The channel masks that AAC can tell, by number of channels; the first where none is known."""
 
+_TAG_NAMES = {"tracknumber": "track"}  # FFmpeg's, where they differ from those of Vorbis comments
 _BITEXACT = 1 << 23  # AV_CODEC_FLAG_BITEXACT: no version of FFmpeg in the file
 _DEFAULT_KBPS = 96  # per channel
 
@@ -176,6 +178,7 @@ class Encoder:
         sample_rate: in Hz.
         n_channels: number of channels.
         channel_mask: one of `AAC_MASKS`, or 0.
+        texts: tags by their names in Vorbis comments.
         bitrate_kbps: of the whole; by default 96 per channel.
     """
 
@@ -186,12 +189,14 @@ class Encoder:
         n_channels: int,
         *,
         channel_mask: int = 0,
+        texts: Mapping[str, str] = MappingProxyType({}),
         bitrate_kbps: float | None = None,
     ) -> None:
         self._av = need_av(Path(str(sink.name)))
         # the length of the whole is told in units of this scale: one sample, not a millisecond
         options = {"movie_timescale": str(sample_rate), "fflags": "+bitexact"}
         self._container = self._av.open(sink, "w", format="ipod", options=options)
+        self._container.metadata.update({_TAG_NAMES.get(name, name): text for name, text in texts.items()})
         self._layout = hex(channel_mask or AAC_MASKS[n_channels][0])
         self._stream = self._container.add_stream("aac", rate=sample_rate, layout=self._layout)
         self._sample_rate, self._unit = sample_rate, Fraction(1, sample_rate)

@@ -241,11 +241,12 @@ def open_to_write(
     settings: Mapping[str, Any],
     *,
     extensible: bool,
+    texts: Mapping[str, str],
 ) -> Sequential:
     """Start a sound file in `sink`.
 
     A WAV of unknown length is "WAV or RF64": it becomes a WAV when it is closed, if it is short enough.
-    `extensible` says whether a WAV has to hold a channel mask.
+    `extensible` says whether a WAV has to hold a channel mask; `texts` are its tags, as soundfile names them.
 
     Raises:
         soundfile.LibsndfileError: The container cannot hold such audio.
@@ -261,4 +262,7 @@ def open_to_write(
     soundfile._snd.sf_command(sound._file, _SFC_SET_ADD_PEAK_CHUNK, soundfile._ffi.NULL, 0)
     if either:
         soundfile._snd.sf_command(sound._file, _SFC_RF64_AUTO_DOWNGRADE, soundfile._ffi.NULL, 1)
+    encoding = "latin-1" if container == "MP3" else "utf-8"  # LAME is told the former, whatever it gets
+    for name, text in texts.items():
+        soundfile._snd.sf_set_string(sound._file, soundfile._str_types[name], text.encode(encoding))
     return sound

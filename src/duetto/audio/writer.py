@@ -16,7 +16,8 @@ from duetto.audio.atomic import replacing
 from duetto.audio.channels import XIPH_MASKS, XIPH_ORDER, places, same_places
 from duetto.audio.formats import check_holds, depth, own_name, stored_bytes
 from duetto.audio.header_writer import USUAL_MASKS, Additions, mend
-from duetto.audio.tags import Tags, write_tags
+from duetto.audio.tagging import basic_texts, write_tags
+from duetto.audio.tags import Tags
 from duetto.audio.waveform import check_finite, check_n_channels, check_sample_rate
 from duetto.errors import AudioError
 
@@ -118,11 +119,20 @@ class AudioWriter:
 
     def _encoder(self) -> _Encoder:
         form = self.sample_rate, self.n_channels
+        texts, notes = basic_texts(self.container, self._tags, name=self.path)
+        self.notes += notes
         if self.container == "M4A":
-            return ffmpeg.Encoder(self._sink, *form, channel_mask=self.channel_mask, **self._settings)
+            mask = self.channel_mask
+            return ffmpeg.Encoder(self._sink, *form, channel_mask=mask, texts=texts, **self._settings)
         extensible = self.n_channels > 2 or self.channel_mask not in (0, USUAL_MASKS.get(self.n_channels))
         return libsndfile.open_to_write(
-            self._sink, *form, self._kind, self.subtype, self._settings, extensible=extensible
+            self._sink,
+            *form,
+            self._kind,
+            self.subtype,
+            self._settings,
+            extensible=extensible,
+            texts=texts,
         )
 
     def write(self, block: NDArray[Any]) -> None:
@@ -174,8 +184,7 @@ class AudioWriter:
         self._sink.check()
         self._additions.write(self._part)
         mend(self._part, self._kind, self.subtype, n_samples=self._n_written, n_channels=self.n_channels)
-        if self._tags:
-            self.notes += write_tags(self._part, self.container, self._tags, name=self.path)
+        self.notes += write_tags(self._part, self.container, self._tags, name=self.path)
         self._sink.close()
 
     @contextmanager

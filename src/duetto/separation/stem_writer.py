@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from duetto.audio import EXTENSIONS, AudioInfo, AudioWriter, output_format
 from duetto.audio.encoding import encoder_settings
 from duetto.audio.formats import depth
-from duetto.audio.tags import read_tags
+from duetto.audio.tagging import read_tags
 from duetto.errors import AudioError, ConfigError
 from duetto.separation.remainder import STEMS, mix_block, null_residual, split_block
 
