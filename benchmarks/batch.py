@@ -19,8 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from duetto.batch.inputs import find_songs
-from duetto.batch.manifest import Manifest
-from duetto.batch.records import Output, Record
+from duetto.batch.manifest import Manifest, Output, Record
 from separate import make_song
 
 

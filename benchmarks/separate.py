@@ -65,7 +65,7 @@ def make_song(path: Path, minutes: float) -> None:
 
 def separate_command(song: Path, model: str) -> list[str]:
     out = str(song.parent)
-    return [sys.executable, "-m", "duetto", "separate", str(song), "-n", model, "-o", out, "--force"]
+    return [sys.executable, "-m", "duetto", "separate", str(song), "-n", model, "-o", out, "--overwrite"]
 
 
 def measure(command: list[str]) -> Run:

@@ -221,7 +221,15 @@ def test_without_pyav_the_message_says_what_to_install(tmp_path):
     assert (outcome.code, outcome.err) == (1, [f"duetto: {path} {message}"])
     save_audio(tmp_path / "song.wav", tone(), RATE)
     outcome = duetto_apart(
-        "separate", tmp_path / "song.wav", "--m4a", "-n", bundle, "-o", tmp_path / "out", before=BLOCK_AV
+        "separate",
+        tmp_path / "song.wav",
+        "--format",
+        "m4a",
+        "-n",
+        bundle,
+        "-o",
+        tmp_path / "out",
+        before=BLOCK_AV,
     )
     assert outcome.code == 1
     assert message in outcome.err[0]

@@ -11,18 +11,6 @@ import pytest
 
 from helpers.batches import records, stems, write_songs
 from helpers.command_line import command, duetto, duetto_apart
-from helpers.tiny import write_model
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("models") / "tiny.onnx")
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def start(*arguments: str | Path) -> subprocess.Popen[bytes]:
@@ -47,13 +35,13 @@ def done(out: str = "out") -> dict[str, dict]:
     return {record["song"]: record for record in records(Path(out)) if record["status"] == "done"}
 
 
-def test_killed_again_and_again_a_batch_ends_whole(bundle: Path) -> None:
+def test_killed_again_and_again_a_batch_ends_whole(tiny_model: Path) -> None:
     write_songs(Path("music"), 16, seconds=4.0)
-    assert duetto("separate", "music", "-o", "expected", "-n", bundle).code == 0
+    assert duetto("separate", "music", "-o", "expected", "-n", tiny_model).code == 0
     chance = random.Random(2017)
     finished: dict[str, dict] = {}
     for _ in range(3):
-        process = start("music", "-o", "out", "-n", bundle, "-j", "2")
+        process = start("music", "-o", "out", "-n", tiny_model, "-j", "2")
         wait_for("manifest.jsonl", 1, process)
         n_done = len(finished) + chance.randint(1, 2)
         while len(done()) < n_done and process.poll() is None:
@@ -65,18 +53,18 @@ def test_killed_again_and_again_a_batch_ends_whole(bundle: Path) -> None:
         assert finished.items() <= known.items()  # nothing that was finished was done again
         finished = known
     assert 0 < len(finished) < 16
-    outcome = duetto("separate", "music", "-o", "out", "-n", bundle)
+    outcome = duetto("separate", "music", "-o", "out", "-n", tiny_model)
     assert outcome.code == 0
-    assert f"duetto: {16 - len(finished)} of 16 songs done; {len(finished)} skipped" in outcome.err[0]
+    assert f"duetto: {16 - len(finished)} of 16 songs separated; {len(finished)} skipped" in outcome.err[0]
     assert stems(Path("out")) == stems(Path("expected"))
     assert finished.items() <= done().items()
 
 
 @pytest.mark.parametrize(("number", "whom"), [(signal.SIGINT, "group"), (signal.SIGTERM, "batch")])
-def test_an_interrupted_batch_drops_its_songs(number: signal.Signals, whom: str, bundle: Path) -> None:
+def test_an_interrupted_batch_drops_its_songs(number: signal.Signals, whom: str, tiny_model: Path) -> None:
     """By Ctrl-C the workers hear it too; by `kill` the batch alone does."""
     write_songs(Path("music"), 6, seconds=60.0)
-    process = start("music", "-o", "out", "-n", bundle, "-j", "2")
+    process = start("music", "-o", "out", "-n", tiny_model, "-j", "2")
     wait_for(".duetto-*.part", 4, process)
     (os.killpg if whom == "group" else os.kill)(process.pid, number)
     _, err = process.communicate(timeout=60)
@@ -86,43 +74,43 @@ def test_an_interrupted_batch_drops_its_songs(number: signal.Signals, whom: str,
     assert len(stems(Path("out"))) == 2 * len(done())
 
 
-def test_workers_of_a_killed_batch_end_too(bundle: Path) -> None:
+def test_workers_of_a_killed_batch_end_too(tiny_model: Path) -> None:
     write_songs(Path("music"), 4, seconds=60.0)
-    process = start("music", "-o", "out", "-n", bundle, "-j", "2")
+    process = start("music", "-o", "out", "-n", tiny_model, "-j", "2")
     wait_for(".duetto-*.part", 4, process)
     process.kill()
     process.communicate(timeout=60)  # which waits until no worker holds its stderr
     assert not list(Path("out").rglob("*.part"))
 
 
-def test_two_batches_in_one_folder(bundle: Path) -> None:
+def test_two_batches_in_one_folder(tiny_model: Path) -> None:
     write_songs(Path("music"), 6, seconds=2.0)
-    assert duetto("separate", "music", "-o", "expected", "-n", bundle).code == 0
-    both = [start("music", "-o", "out", "-n", bundle) for _ in range(2)]
+    assert duetto("separate", "music", "-o", "expected", "-n", tiny_model).code == 0
+    both = [start("music", "-o", "out", "-n", tiny_model) for _ in range(2)]
     for process in both:
         _, err = process.communicate(timeout=60)
         assert (process.returncode, err.count(b"\n")) == (0, 1)
     assert stems(Path("out")) == stems(Path("expected"))
     assert len(done()) == 6
-    outcome = duetto("separate", "music", "-o", "out", "-n", bundle)
-    assert "0 of 6 songs done; 6 skipped" in outcome.err[0]
+    outcome = duetto("separate", "music", "-o", "out", "-n", tiny_model)
+    assert "0 of 6 songs separated; 6 skipped" in outcome.err[0]
 
 
-def test_a_batch_leaves_the_temporary_files_of_a_living_one(bundle: Path) -> None:
+def test_a_batch_leaves_the_temporary_files_of_a_living_one(tiny_model: Path) -> None:
     write_songs(Path("long"), 1, seconds=120.0)
     write_songs(Path("short"), 2)
-    killed = start("long", "-o", "out", "-n", bundle)
+    killed = start("long", "-o", "out", "-n", tiny_model)
     wait_for(".duetto-*.part", 2, killed)
     killed.kill()
     killed.communicate(timeout=60)
     strays = set(Path("out").rglob("*.part"))
     assert len(strays) == 2
-    living = start("long", "-o", "out", "-n", bundle)
+    living = start("long", "-o", "out", "-n", tiny_model)
     try:
         while not (parts := set(Path("out").rglob("*.part"))) or parts & strays:
             time.sleep(0.01)
         template = "{model}/short/{track}/{stem}.{ext}"
-        assert duetto("separate", "short", "-o", "out", "-n", bundle, "--template", template).code == 0
+        assert duetto("separate", "short", "-o", "out", "-n", tiny_model, "--template", template).code == 0
     finally:
         _, err = living.communicate(timeout=60)
     assert (living.returncode, err) == (0, b"")
@@ -131,20 +119,22 @@ def test_a_batch_leaves_the_temporary_files_of_a_living_one(bundle: Path) -> Non
 
 WITHOUT_PRIVILEGES = """
 import ctypes, struct
+
+pytestmark = pytest.mark.usefixtures("here")
 assert ctypes.CDLL(None).capset(struct.pack("Ii", 0x20080522, 0), bytes(24)) == 0
 """
 
 
-def test_a_read_only_folder(bundle: Path) -> None:
+def test_a_read_only_folder(tiny_model: Path) -> None:
     write_songs(Path("music"), 2)
     Path("out").mkdir(mode=0o500)
-    outcome = duetto_apart("separate", "music", "-o", "out", "-n", bundle, before=WITHOUT_PRIVILEGES)
+    outcome = duetto_apart("separate", "music", "-o", "out", "-n", tiny_model, before=WITHOUT_PRIVILEGES)
     assert outcome.code == 1
     assert outcome.err[0].startswith("duetto: out/manifest.jsonl cannot be written: Permission denied")
     Path("out").chmod(0o700)
     Path("out/tiny/even").mkdir(mode=0o500, parents=True)
-    outcome = duetto_apart("separate", "music", "-o", "out", "-n", bundle, before=WITHOUT_PRIVILEGES)
+    outcome = duetto_apart("separate", "music", "-o", "out", "-n", tiny_model, before=WITHOUT_PRIVILEGES)
     assert outcome.code == 1
     assert "out/tiny/even/000/vocals.wav cannot be written: Permission denied" in outcome.err[0]
-    assert outcome.err[1].startswith("duetto: 1 of 2 songs done; 1 failed; ")
+    assert outcome.err[1].startswith("duetto: 1 of 2 songs separated; 1 failed; ")
     assert len(outcome.out) == 2

@@ -10,11 +10,7 @@ from hypothesis import strategies as st
 from duetto.batch.inputs import EXTENSIONS, Song, find_songs
 from duetto.errors import ConfigError
 
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def touch(*names: str) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from duetto.batch.manifest import Manifest
-from duetto.batch.records import Output, Record
+from duetto.batch.manifest import Manifest, Output, Record
 from duetto.errors import ConfigError
 
 OUTPUT = Output(path="a/vocals.wav", n_bytes=3, fingerprint="3:1", sha256="ab", peak=0.5)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from duetto.batch.records import Record
+from duetto.batch.manifest import Record
 from duetto.batch.runner import separate_files
 from duetto.errors import ConfigError
 from duetto.separation.separator import Separator

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from test_cli import Terminal
 
 import duetto as package
-from duetto.batch.records import Record
+from duetto.batch.manifest import Record
 from duetto.batch.runner import Batch, Summary, separate_files
 from duetto.cli import main
 from duetto.errors import ConfigError
@@ -22,24 +21,15 @@ from duetto.models.onnx_model import Bundle
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
 from helpers.batches import RATE, records, stems, write_songs
-from helpers.command_line import duetto
+from helpers.command_line import Terminal, duetto
 from helpers.tiny import TinyEstimator, write_model
 
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("models") / "tiny.onnx")
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 @pytest.fixture
-def separator(bundle: Path) -> Separator:
-    return Separator(bundle)
+def separator(tiny_model: Path) -> Separator:
+    return Separator(tiny_model)
 
 
 def separate(separator: Separator, **options: Any) -> list[str]:
@@ -52,9 +42,11 @@ def separate(separator: Separator, **options: Any) -> list[str]:
     return [record.status for record in sorted(ended, key=lambda record: record.song)]
 
 
-def test_processes_and_this_one_write_the_same_bytes(bundle: Path) -> None:
+def test_processes_and_this_one_write_the_same_bytes(tiny_model: Path) -> None:
     write_songs(Path("music"), 5)
-    outcomes = [duetto("separate", "music", "-o", f"out{n}", "-n", bundle, "-j", str(n)) for n in (1, 2, 3)]
+    outcomes = [
+        duetto("separate", "music", "-o", f"out{n}", "-n", tiny_model, "-j", str(n)) for n in (1, 2, 3)
+    ]
     assert [outcome.code for outcome in outcomes] == [0, 0, 0]
     expected = stems(Path("out1"))
     assert list(expected)[:2] == ["tiny/even/000/accompaniment.wav", "tiny/even/000/vocals.wav"]
@@ -62,20 +54,23 @@ def test_processes_and_this_one_write_the_same_bytes(bundle: Path) -> None:
     for n, outcome in enumerate(outcomes, 1):
         assert stems(Path(f"out{n}")) == expected
         assert sorted(outcome.out) == [f"out{n}/{path}" for path in expected]
-        assert outcome.err[0].startswith("duetto: 5 of 5 songs done; 2 s of audio in ")
+        assert outcome.err[0].startswith("duetto: 5 of 5 songs separated; 2 s of audio in ")
         assert outcome.err[0].endswith(" x real time")
 
 
-def test_the_manifest_tells_all(bundle: Path) -> None:
+def test_the_manifest_tells_all(tiny_model: Path) -> None:
     (path,) = write_songs(Path("music"), 1)
     loud = np.sign(np.sin(np.arange(RATE) / 20)) * 0.99999
     soundfile.write(path, loud, RATE, subtype="PCM_16")
-    assert duetto("separate", path, "-o", "out", "-n", bundle, "--mask", "binary", "--wav").code == 0
+    assert (
+        duetto("separate", path, "-o", "out", "-n", tiny_model, "--mask", "binary", "--format", "wav").code
+        == 0
+    )
     (record,) = records(Path("out"))
     assert record["song"] == str(path.absolute())
     assert (record["status"], record["error"], record["version"]) == ("done", None, package.__version__)
     assert record["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert record["bundle"] == hashlib.sha256(bundle.read_bytes()).hexdigest()
+    assert record["bundle"] == hashlib.sha256(tiny_model.read_bytes()).hexdigest()
     assert record["parameters"]["mask"] == "binary"
     assert record["parameters"]["container"] == "WAV"
     assert record["audio_seconds"] == 1.0
@@ -98,17 +93,17 @@ def test_what_is_done_and_unchanged_is_skipped(separator: Separator) -> None:
     assert separate(separator) == separate(separator, jobs=2) == ["skipped"] * 3
     assert {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.wav")} == times
     assert len(records(Path("out"))) == n_records
-    assert separate(separator, force=True) == ["done"] * 3
+    assert separate(separator, overwrite=True) == ["done"] * 3
     assert stems(Path("out")) == written
 
 
-def test_skipping_is_said_and_the_stems_are_named_all_the_same(bundle: Path) -> None:
+def test_skipping_is_said_and_the_stems_are_named_all_the_same(tiny_model: Path) -> None:
     (path,) = write_songs(Path("music"), 1)
-    first = duetto("separate", path, "-o", "out", "-n", bundle)
-    again = duetto("separate", path, "-o", "out", "-n", bundle)
+    first = duetto("separate", path, "-o", "out", "-n", tiny_model)
+    again = duetto("separate", path, "-o", "out", "-n", tiny_model)
     assert (again.code, again.out) == (0, first.out)
-    assert again.err == ["duetto: 0 of 1 songs done; 1 skipped as done before (--force does them again)"]
-    assert duetto("separate", path, "-o", "out", "-n", bundle, "--force") == first
+    assert again.err == ["duetto: 0 of 1 songs separated; 1 skipped as done before (--force does them again)"]
+    assert duetto("separate", path, "-o", "out", "-n", tiny_model, "--overwrite") == first
 
 
 def lose_a_stem() -> None:
@@ -228,7 +223,7 @@ def kill_a_worker() -> bool:
 
 
 def test_a_song_that_kills_its_process_fails_alone(
-    bundle: Path, monkeypatch: pytest.MonkeyPatch, here: Path
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, here: Path
 ) -> None:
     """Through a module that Python loads first in each worker, for a song of its name."""
     write_songs(Path("music"), 4)
@@ -243,15 +238,15 @@ def test_a_song_that_kills_its_process_fails_alone(
         "    sys.addaudithook(audit)\n"
     )
     monkeypatch.setenv("PYTHONPATH", f"{here / 'site'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    outcome = duetto("separate", "music", "-o", "out", "-n", bundle, "-j", "2")
+    outcome = duetto("separate", "music", "-o", "out", "-n", tiny_model, "-j", "2")
     assert outcome.code == 1
     assert len(outcome.out) == 8
     assert outcome.err[0].startswith("duetto: music/even/deadly.wav: its process was killed, twice; ")
-    assert outcome.err[1].startswith("duetto: 4 of 5 songs done; 1 failed; ")
+    assert outcome.err[1].startswith("duetto: 4 of 5 songs separated; 1 failed; ")
     assert not any(path.endswith(".part") for path in stems(Path("out")))
 
 
-def test_stems_never_leave_the_output_folder(bundle: Path, here: Path) -> None:
+def test_stems_never_leave_the_output_folder(tiny_model: Path, here: Path) -> None:
     (path,) = write_songs(Path("music"), 1)
     Path("elsewhere").mkdir()
     Path("out/tiny/real").mkdir(parents=True)
@@ -264,7 +259,14 @@ def test_stems_never_leave_the_output_folder(bundle: Path, here: Path) -> None:
     codes = []
     for k in range(len(rows)):
         outcome = duetto(
-            "separate", f"{k}.csv", "-o", "out", "-n", bundle, "--template", "{model}/{where}/{stem}.{ext}"
+            "separate",
+            f"{k}.csv",
+            "-o",
+            "out",
+            "-n",
+            tiny_model,
+            "--template",
+            "{model}/{where}/{stem}.{ext}",
         )
         codes.append(outcome.code)
         if outcome.code:
@@ -274,15 +276,15 @@ def test_stems_never_leave_the_output_folder(bundle: Path, here: Path) -> None:
     assert sorted({Path(name).parent.as_posix() for name in stems(Path("out"))}) == [
         ".", "tiny/b", "tiny/elsewhere", "tiny/good", "tiny/real"
     ]  # fmt: skip
-    outcome = duetto("separate", path, "-o", "out", "-n", bundle, "--template", "../{stem}.{ext}")
+    outcome = duetto("separate", path, "-o", "out", "-n", tiny_model, "--template", "../{stem}.{ext}")
     assert (outcome.code, Path("vocals.wav").exists()) == (1, False)
 
 
-def test_columns_of_a_table_name_the_stems(bundle: Path) -> None:
+def test_columns_of_a_table_name_the_stems(tiny_model: Path) -> None:
     write_songs(Path("music"), 2)
     Path("songs.csv").write_text("path,artist\nmusic/even/000.wav,Æ\nmusic/odd/001.wav,AC/DC\n", "utf-8")
     outcome = duetto(
-        "separate", "songs.csv", "-o", "out", "-n", bundle, "--template", "{artist}/{name}/{stem}.{ext}"
+        "separate", "songs.csv", "-o", "out", "-n", tiny_model, "--template", "{artist}/{name}/{stem}.{ext}"
     )
     assert sorted(outcome.out) == [
         "out/AC/DC/001.wav/accompaniment.wav", "out/AC/DC/001.wav/vocals.wav",
@@ -290,14 +292,14 @@ def test_columns_of_a_table_name_the_stems(bundle: Path) -> None:
     ]  # fmt: skip
 
 
-def test_songs_of_one_name_are_told_apart_by_the_template(bundle: Path) -> None:
+def test_songs_of_one_name_are_told_apart_by_the_template(tiny_model: Path) -> None:
     write_songs(Path("music"), 1)
     soundfile.write("music/even/000.flac", np.zeros((100, 1)), RATE)
-    refused = duetto("separate", "music", "-o", "out", "-n", bundle)
+    refused = duetto("separate", "music", "-o", "out", "-n", tiny_model)
     assert refused.code == 1
     assert "{parent} or {name} in the --template" in refused.err[0]
     outcome = duetto(
-        "separate", "music", "-o", "out", "-n", bundle, "--template", "{parent}/{name}/{stem}.{ext}"
+        "separate", "music", "-o", "out", "-n", tiny_model, "--template", "{parent}/{name}/{stem}.{ext}"
     )
     assert outcome.out[0] == "out/even/000.flac/vocals.flac"
     assert outcome.out[2] == "out/even/000.wav/vocals.wav"
@@ -319,11 +321,11 @@ def test_a_batch_of_one_stem_or_a_mix(separator: Separator) -> None:
     )
 
 
-def test_a_folder_that_cannot_be_written(bundle: Path) -> None:
+def test_a_folder_that_cannot_be_written(tiny_model: Path) -> None:
     write_songs(Path("music"), 1)
     Path("out").mkdir()
     Path("out/manifest.jsonl").mkdir()
-    outcome = duetto("separate", "music", "-o", "out", "-n", bundle)
+    outcome = duetto("separate", "music", "-o", "out", "-n", tiny_model)
     assert (outcome.code, outcome.out) == (1, [])
     assert outcome.err == [
         "duetto: out/manifest.jsonl cannot be written: Is a directory; make room or choose another output "
@@ -332,19 +334,19 @@ def test_a_folder_that_cannot_be_written(bundle: Path) -> None:
 
 
 def test_a_terminal_shows_how_far_and_how_fast_a_batch_is(
-    bundle: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_songs(Path("music"), 3)
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as end:
-        main(["separate", "music", "-o", "out", "-n", str(bundle)])
+        main(["separate", "music", "-o", "out", "-n", str(tiny_model)])
     signal.signal(signal.SIGTERM, handler)
     assert end.value.code == 0
     assert "3 songs" in terminal.shown
     assert re.search(r"33%.* \d+ x real time", terminal.shown)
     assert "100%" in terminal.shown
-    assert terminal.shown.splitlines()[-1].startswith("duetto: 3 of 3 songs done; ")
+    assert terminal.shown.splitlines()[-1].startswith("duetto: 3 of 3 songs separated; ")
 
 
 def test_batches_refuse_what_they_cannot_do(separator: Separator) -> None:
@@ -361,11 +363,11 @@ def test_an_empty_batch_is_done(separator: Separator) -> None:
     assert (summary.n_songs, summary.n_finished, summary.audio_seconds) == (0, 0, 0)
 
 
-def test_a_bundle_crosses_processes_without_its_file(bundle: Path, here: Path) -> None:
+def test_a_bundle_crosses_processes_without_its_file(tiny_model: Path, here: Path) -> None:
     import pickle
 
     copied = here / "copied.onnx"
-    copied.write_bytes(bundle.read_bytes())
+    copied.write_bytes(tiny_model.read_bytes())
     sent = pickle.dumps(Bundle(copied))
     copied.unlink()
-    assert pickle.loads(sent).sha256 == Bundle(bundle).sha256
+    assert pickle.loads(sent).sha256 == Bundle(tiny_model).sha256

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from test_cli import BLOCK
 from test_manifest import RECORD
 
 from duetto.batch.inputs import find_songs
@@ -15,13 +14,9 @@ from duetto.batch.runner import separate_files
 from duetto.errors import ConfigError
 from duetto.separation.separator import Separator
 from helpers.batches import stems, write_songs
-from helpers.command_line import duetto, duetto_apart
-from helpers.tiny import write_model
+from helpers.command_line import duetto, duetto_apart, without
 
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("models") / "tiny.onnx")
+pytestmark = pytest.mark.usefixtures("here")
 
 
 @pytest.fixture
@@ -30,12 +25,6 @@ def memory() -> Iterator[fsspec.AbstractFileSystem]:
     yield system
     system.store.clear()
     system.pseudo_dirs[:] = [""]
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def upload(system: fsspec.AbstractFileSystem, n_songs: int) -> None:
@@ -67,39 +56,39 @@ def test_urls_stand_for_songs_as_paths_do(memory: fsspec.AbstractFileSystem) -> 
     assert [song.name for song in find_songs(["list.m3u8"], "out")] == names
 
 
-def test_songs_and_stems_in_memory(memory: fsspec.AbstractFileSystem, bundle: Path) -> None:
+def test_songs_and_stems_in_memory(memory: fsspec.AbstractFileSystem, tiny_model: Path) -> None:
     upload(memory, 3)
     memory.pipe_file("/music/even/bad.wav", b"la la la\n" * 100)
-    assert duetto("separate", "music", "-o", "expected", "-n", bundle).code == 0
+    assert duetto("separate", "music", "-o", "expected", "-n", tiny_model).code == 0
     outcome = duetto(
-        "separate", "memory://music", "memory://music/none.wav", "-o", "memory://out", "-n", bundle
+        "separate", "memory://music", "memory://music/none.wav", "-o", "memory://out", "-n", tiny_model
     )
     assert outcome.code == 1
     assert remote_stems(memory, "/out") == stems(Path("expected"))
     assert sorted(outcome.out) == [f"memory://out/{path}" for path in stems(Path("expected"))]
     assert "memory:///music/even/bad.wav is not an audio file" in outcome.err[0]
     assert "memory://music/none.wav cannot be fetched" in outcome.err[1]
-    assert outcome.err[2].startswith("duetto: 3 of 5 songs done; 2 failed; ")
-    again = duetto("separate", "memory://music", "-o", "memory://out", "-n", bundle)
-    assert "0 of 4 songs done; 3 skipped" in again.err[1]
+    assert outcome.err[2].startswith("duetto: 3 of 5 songs separated; 2 failed; ")
+    again = duetto("separate", "memory://music", "-o", "memory://out", "-n", tiny_model)
+    assert "0 of 4 songs separated; 3 skipped" in again.err[1]
     memory.rm_file("/out/tiny/even/000/vocals.wav")
     memory.pipe_file("/music/odd/001.wav", Path("music/even/002.wav").read_bytes())
-    again = duetto("separate", "memory://music", "-o", "memory://out", "-n", bundle)
-    assert "2 of 4 songs done; 1 skipped" in again.err[1]
+    again = duetto("separate", "memory://music", "-o", "memory://out", "-n", tiny_model)
+    assert "2 of 4 songs separated; 1 skipped" in again.err[1]
     assert remote_stems(memory, "/out").keys() == stems(Path("expected")).keys()
 
 
-def test_processes_read_and_write_urls(bundle: Path, here: Path) -> None:
+def test_processes_read_and_write_urls(tiny_model: Path, here: Path) -> None:
     write_songs(Path("music"), 4)
-    assert duetto("separate", "music", "-o", "expected", "-n", bundle).code == 0
-    arguments = (f"file://{here}/music", "-o", f"file://{here}/out", "-n", bundle, "-j", "2")
+    assert duetto("separate", "music", "-o", "expected", "-n", tiny_model).code == 0
+    arguments = (f"file://{here}/music", "-o", f"file://{here}/out", "-n", tiny_model, "-j", "2")
     assert duetto("separate", *arguments).code == 0
     written = stems(Path("out"))
     assert {path: written[path] for path in written if "manifest" not in path} == stems(Path("expected"))
-    assert "0 of 4 songs done; 4 skipped" in duetto("separate", *arguments).err[0]
+    assert "0 of 4 songs separated; 4 skipped" in duetto("separate", *arguments).err[0]
 
 
-def test_remote_stems_stay_in_their_folder(memory: fsspec.AbstractFileSystem, bundle: Path) -> None:
+def test_remote_stems_stay_in_their_folder(memory: fsspec.AbstractFileSystem, tiny_model: Path) -> None:
     upload(memory, 1)
     Path("songs.csv").write_text("path,where\nmemory://music/even/000.wav,../..\n")
     outcome = duetto(
@@ -133,8 +122,8 @@ def test_a_remote_manifest_of_many_records(memory: fsspec.AbstractFileSystem) ->
         assert manifest.find("/7") == replace(RECORD, song="/7", status="failed")
 
 
-def test_a_url_that_cannot_be_opened(bundle: Path) -> None:
-    separator = Separator(bundle)
+def test_a_url_that_cannot_be_opened(tiny_model: Path) -> None:
+    separator = Separator(tiny_model)
     with pytest.raises(ConfigError, match="Protocol not known: nonesuch"):
         separate_files(["nonesuch://a/b.wav"], "out", separator=separator)
 
@@ -144,9 +133,9 @@ def test_a_url_that_cannot_be_opened(bundle: Path) -> None:
     [("fsspec", "remote", ["memory://a.wav"]), ("ray", "ray", ["--example", "--ray", "auto"])],
 )
 def test_a_missing_extra_gives_the_command_that_installs_it(
-    module: str, extra: str, arguments: list[str], bundle: Path
+    module: str, extra: str, arguments: list[str], tiny_model: Path
 ) -> None:
-    outcome = duetto_apart("separate", *arguments, "-n", bundle, before=BLOCK.format(name=module))
+    outcome = duetto_apart("separate", *arguments, "-n", tiny_model, before=without(module))
     assert outcome.code == 1
     assert outcome.err[0].endswith(
         f"this needs {module}, which is not installed; run pip install 'duetto[{extra}]'"

@@ -17,22 +17,11 @@ from duetto.models.onnx_model import DEFAULT_MODEL
 from duetto.models.registry import list_models
 from duetto.separation.stem_writer import TEMPLATE
 from duetto.training.checkpoint import Progress
-from helpers.command_line import duetto, duetto_apart
+from helpers.command_line import Terminal, duetto, duetto_apart, without
 from helpers.tiny import write_model
 
 COMMANDS = ["separate", "check", "stream", "train", "evaluate", "export", "reproduce", "models", "plot"]
 RATE = 16000
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("models") / "tiny.onnx")
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture
@@ -44,8 +33,8 @@ def song(rng: np.random.Generator) -> Path:
 def test_help_begins_with_what_everybody_wants() -> None:
     outcome = duetto("--help")
     assert outcome.code == 0
-    assert outcome.out[2].strip() == "Take songs apart into voice and music."
-    assert "duetto separate song.flac" in [line.strip() for line in outcome.out]
+    assert outcome.out[2].strip() == "Separate songs into vocals and accompaniment."
+    assert "duetto separate song.mp3" in [line.strip() for line in outcome.out]
     listed = [line.split()[0] for line in outcome.out[outcome.out.index("Commands:") + 1 :]]
     assert listed == COMMANDS
     assert not any("..." in line for line in outcome.out[outcome.out.index("Commands:") :])
@@ -72,8 +61,8 @@ def test_the_module_is_the_command() -> None:
     assert done.stdout.splitlines() == duetto("--version").out
 
 
-def test_the_example_is_separated_where_one_stands(bundle: Path) -> None:
-    outcome = duetto("separate", "--example", "-n", bundle)
+def test_the_example_is_separated_where_one_stands(tiny_model: Path) -> None:
+    outcome = duetto("separate", "--example", "-n", tiny_model)
     assert (outcome.code, outcome.err) == (0, [])
     assert outcome.out == ["separated/tiny/example/vocals.flac", "separated/tiny/example/accompaniment.flac"]
     expected = soundfile.info(EXAMPLE)
@@ -88,63 +77,62 @@ def test_the_example_is_separated_where_one_stands(bundle: Path) -> None:
     ("options", "extension", "subtype"),
     [
         ([], "wav", "PCM_24"),
-        (["--flac"], "flac", "PCM_24"),
-        (["--mp3"], "mp3", "MPEG_LAYER_III"),
-        (["--mp3", "--bitrate", "96"], "mp3", "MPEG_LAYER_III"),
-        (["--ogg", "--quality", "3"], "ogg", "VORBIS"),
-        (["--opus"], "opus", "OPUS"),
-        (["--int16"], "wav", "PCM_16"),
-        (["--float32"], "wav", "FLOAT"),
-        (["--wav", "--int24"], "wav", "PCM_24"),
+        (["--format", "flac"], "flac", "PCM_24"),
+        (["--format", "mp3"], "mp3", "MPEG_LAYER_III"),
+        (["--format", "mp3", "--bitrate", "96"], "mp3", "MPEG_LAYER_III"),
+        (["--format", "ogg", "--quality", "3"], "ogg", "VORBIS"),
+        (["--format", "opus"], "opus", "OPUS"),
+        (["--bit-depth", "16"], "wav", "PCM_16"),
+        (["--bit-depth", "32f"], "wav", "FLOAT"),
+        (["--format", "wav", "--bit-depth", "24"], "wav", "PCM_24"),
     ],
 )
-def test_formats(options: list[str], extension: str, subtype: str, song: Path, bundle: Path) -> None:
-    outcome = duetto("separate", song, "-n", bundle, "-o", "out", *options)
+def test_formats(options: list[str], extension: str, subtype: str, song: Path, tiny_model: Path) -> None:
+    outcome = duetto("separate", song, "-n", tiny_model, "-o", "out", *options)
     assert outcome.out == [f"out/tiny/song/{stem}.{extension}" for stem in ("vocals", "accompaniment")]
     for path in outcome.out:
         assert soundfile.info(path).subtype == subtype
 
 
-def test_the_template_names_the_stems(song: Path, bundle: Path) -> None:
-    outcome = duetto("separate", song, "-n", bundle, "-o", "out", "--template", "{stem} of {track}.{ext}")
+def test_the_template_names_the_stems(song: Path, tiny_model: Path) -> None:
+    outcome = duetto("separate", song, "-n", tiny_model, "-o", "out", "--template", "{stem} of {track}.{ext}")
     assert outcome.out == ["out/vocals of song.wav", "out/accompaniment of song.wav"]
 
 
-def test_masks_and_phases_change_the_stems(song: Path, bundle: Path) -> None:
+def test_masks_and_phases_change_the_stems(song: Path, tiny_model: Path) -> None:
     stems = [
-        soundfile.read(duetto("separate", song, "-n", bundle, *options).out[0])[0]
+        soundfile.read(duetto("separate", song, "-n", tiny_model, *options).out[0])[0]
         for options in ([], ["--mask", "binary"], ["--griffin-lim", "2"])
     ]
     assert np.abs(stems[0] - stems[1]).max() > 0.01
     assert np.abs(stems[0] - stems[2]).max() > 0.001
 
 
-def test_the_same_command_gives_the_same_bytes(song: Path, bundle: Path) -> None:
-    first, second = (duetto("separate", song, "-n", bundle, "-o", out).out for out in "ab")
+def test_the_same_command_gives_the_same_bytes(song: Path, tiny_model: Path) -> None:
+    first, second = (duetto("separate", song, "-n", tiny_model, "-o", out).out for out in "ab")
     for one, other in zip(first, second, strict=True):
         assert Path(one).read_bytes() == Path(other).read_bytes()
 
 
-def test_clipped_samples_are_counted(bundle: Path) -> None:
+def test_clipped_samples_are_counted(tiny_model: Path) -> None:
     square = np.sign(np.sin(np.arange(16000) / 20))[:, None]
     soundfile.write("square.wav", square * 0.99999, RATE, subtype="PCM_16")
-    outcome = duetto("separate", "square.wav", "-n", bundle)
+    outcome = duetto("separate", "square.wav", "-n", tiny_model)
     assert outcome.code == 0
     assert len(outcome.err) == 1
     assert "square.wav" in outcome.err[0]
-    assert "--float32 keeps them" in outcome.err[0]
-    assert duetto("separate", "square.wav", "-n", bundle, "--float32").err == []
+    assert "--bit-depth 32f avoids it" in outcome.err[0]
+    assert duetto("separate", "square.wav", "-n", tiny_model, "--bit-depth", "32f").err == []
 
 
-def test_models_are_described(bundle: Path) -> None:
-    outcome = duetto("models", bundle, "--verify")
+def test_models_are_described(tiny_model: Path) -> None:
+    outcome = duetto("models", tiny_model, "--verify")
     assert (outcome.code, outcome.err) == (0, [])
     assert outcome.out == [
-        "tiny: louder bins are vocals (0.0 MB, 16000 Hz)",
+        "tiny: louder bins are vocals (0.0 MB, 16000 Hz; licence: MIT)",
         "  trained on: nothing",
-        "  licence: MIT",
-        "  weights: 0, look-ahead: 0 frames",
-        "  verified: the network gives the answer recorded at export",
+        "  parameters: 0, look-ahead: 0 frames",
+        "  verified: the network gives the output recorded at export",
     ]
 
 
@@ -164,7 +152,7 @@ def test_a_method_names_its_paper() -> None:
 def test_a_method_separates_files_and_batches(here: Path, song: Path) -> None:
     other = Path(shutil.copy(song, "other.wav"))
     for songs, model in (([song], "repet-sim"), ([song, other], "hpss")):
-        outcome = duetto("separate", *songs, "--model", model, "--out", here / "out")
+        outcome = duetto("separate", *songs, "--model", model, "--output", here / "out")
         assert outcome.code == 0
         found = {path.relative_to(here / "out") for path in map(Path, outcome.out) if path.is_file()}
         stems = ("vocals.wav", "accompaniment.wav")
@@ -184,18 +172,18 @@ def test_scores_are_on_the_card(here: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--verify"]])
-def test_models_speak_json(bundle: Path, options: list[str]) -> None:
-    described = json.loads("\n".join(duetto("models", bundle, bundle, "--json", *options).out))
+def test_models_speak_json(tiny_model: Path, options: list[str]) -> None:
+    described = json.loads("\n".join(duetto("models", tiny_model, tiny_model, "--json", *options).out))
     assert [each["name"] for each in described] == ["tiny", "tiny"]
     assert described[0]["sources"] == ["vocals", "accompaniment"]
 
 
-def test_evaluate_prints_a_table_and_writes_every_score(bundle: Path, rng: np.random.Generator) -> None:
+def test_evaluate_prints_a_table_and_writes_every_score(tiny_model: Path, rng: np.random.Generator) -> None:
     for source in ("vocals", "accompaniment"):
         (Path("data") / source).mkdir(parents=True)
         for name in "ab":
             soundfile.write(f"data/{source}/{name}.wav", rng.uniform(-0.4, 0.4, 6000), RATE)
-    outcome = duetto("evaluate", "pairs", "--data", "data", "--split", "all", "-n", bundle, "-j", "2")
+    outcome = duetto("evaluate", "pairs", "--data", "data", "--split", "all", "-n", tiny_model, "-j", "2")
     assert outcome.code == 0
     assert outcome.out[:2] == [
         "| source | GNSDR | GSIR | GSAR | SI-SDR | tracks |",
@@ -214,7 +202,7 @@ def test_evaluate_prints_a_table_and_writes_every_score(bundle: Path, rng: np.ra
     assert (scores["model"], scores["dataset"], scores["split"]) == ("tiny", "pairs", "all")
     assert f"{scores['means']['vocals']['gnsdr']:.2f}" == outcome.out[2].split(" | ")[1]
     more = ("--passes", "3", "-o", "three")
-    assert duetto("evaluate", "pairs", "--data", "data", "--split", "all", "-n", bundle, *more).code == 0
+    assert duetto("evaluate", "pairs", "--data", "data", "--split", "all", "-n", tiny_model, *more).code == 0
     three = json.loads(Path("three/scores.json").read_text())
     assert three["n_passes"] == 3
     assert three["means"]["vocals"]["gnsdr"] != scores["means"]["vocals"]["gnsdr"]
@@ -242,11 +230,11 @@ def test_an_oracle_is_scored_but_separates_no_song(song: Path, rng: np.random.Ge
     )
 
 
-def test_plot_draws_a_picture_here(song: Path, bundle: Path) -> None:
-    outcome = duetto("plot", song, "-n", bundle)
+def test_plot_draws_a_picture_here(song: Path, tiny_model: Path) -> None:
+    outcome = duetto("plot", song, "-n", tiny_model)
     assert outcome.out == ["song.png"]
     assert Path("song.png").read_bytes().startswith(b"\x89PNG")
-    assert duetto("plot", song, "-n", bundle, "-o", "deep/down.svg").out == ["deep/down.svg"]
+    assert duetto("plot", song, "-n", tiny_model, "-o", "deep/down.svg").out == ["deep/down.svg"]
 
 
 class Training:
@@ -268,7 +256,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Training:
 
 def test_train_says_how_it_went(training: Training) -> None:
     outcome = duetto("train", "drnn", "--data", "d", "--set", "run.seed=7", "--devices", "2", "--resume")
-    assert outcome.out == ["runs/drnn: best dev GNSDR 7.45 dB at step 10 of 20, 1.5 minutes"]
+    assert outcome.out == ["runs/drnn: best validation GNSDR 7.45 dB at step 10 of 20, 1.5 minutes"]
     assert outcome.err == []
     assert training.config.run.seed == 7
     assert (training.data, training.folder) == (Path("d"), Path("runs/drnn"))
@@ -280,29 +268,19 @@ def test_only_the_first_process_speaks(
     rank: str, training: Training, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(rank, "1")
-    outcome = duetto("train", "--data", "d")
+    outcome = duetto("train", "drnn", "--data", "d")
     assert (outcome.code, outcome.out, outcome.err) == (0, [], [])
     monkeypatch.undo()
     monkeypatch.setenv(rank, "1")
-    outcome = duetto("train", "--data", "nowhere", "--accelerator", "cpu")
+    outcome = duetto("train", "drnn", "--data", "nowhere", "--accelerator", "cpu")
     assert (outcome.code, outcome.out, outcome.err) == (1, [], [])
-
-
-BLOCK = """
-import sys
-class Missing:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == {name!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, Missing())
-"""
 
 
 @pytest.mark.parametrize(
     ("module", "extra", "arguments"),
     [
-        ("torch", "train", ["train", "--data", "d"]),
-        ("pydantic", "train", ["train", "--data", "d"]),
+        ("torch", "train", ["train", "drnn", "--data", "d"]),
+        ("pydantic", "train", ["train", "drnn", "--data", "d"]),
         ("onnx", "train", ["export", "run"]),
         ("matplotlib", "eval", ["plot", "song.wav"]),
         ("scipy", "eval", ["evaluate", "mir1k", "--data", "d"]),
@@ -311,35 +289,17 @@ sys.meta_path.insert(0, Missing())
 def test_a_missing_extra_gives_the_command_that_installs_it(
     module: str, extra: str, arguments: list[str]
 ) -> None:
-    outcome = duetto_apart(*arguments, before=BLOCK.format(name=module))
+    outcome = duetto_apart(*arguments, before=without(module))
     assert outcome.code == 1
     assert outcome.err == [
-        f"duetto: this needs {module}, which is not installed; run pip install 'duetto[{extra}]'"
+        f"duetto: this needs {module}, which is not installed: run pip install 'duetto[{extra}]', or in a "
+        f"clone pip install '.[{extra}]'"
     ]
 
 
 def test_a_fault_of_our_own_is_no_missing_extra() -> None:
-    outcome = duetto_apart("separate", "--example", before=BLOCK.format(name="numpy"))
+    outcome = duetto_apart("separate", "--example", before=without("numpy"))
     assert outcome.err[-1] == "ModuleNotFoundError: No module named 'numpy'"
-
-
-class Terminal:
-    """A stderr that is a terminal and remembers what it was shown."""
-
-    encoding = "utf-8"
-
-    def __init__(self) -> None:
-        self.shown = ""
-
-    def isatty(self) -> bool:
-        return True
-
-    def flush(self) -> None:
-        pass
-
-    def write(self, text: str) -> int:
-        self.shown += text
-        return len(text)
 
 
 def test_progress_is_shown_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

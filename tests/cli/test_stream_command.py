@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 
 from duetto.separation.separator import Separator
 from helpers.command_line import command, duetto
-from helpers.tiny import write_stateful_model
 
 RATE = 16000
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_stateful_model(tmp_path_factory.mktemp("models") / "tiny.onnx")
+@pytest.fixture
+def model(tiny_stateful_model: Path) -> Path:
+    return tiny_stateful_model
 
 
 @pytest.fixture
@@ -50,7 +49,7 @@ def test_integers_in_integers_out_that_sum_to_the_input(model, song):
     for option in options:
         code, out, err = run(model, song.tobytes(), *option)
         assert code == 0
-        assert err == "duetto: 3 samples were too loud and clipped; --format f32 keeps them\n"
+        assert err == "duetto: 3 samples clipped; --format f32 avoids it\n"
         outputs.append(np.frombuffer(out, "<i2").reshape(len(song), -1))
     vocals, accompaniment, both = outputs
     assert np.array_equal(vocals.astype(int) + accompaniment, song)

@@ -58,3 +58,34 @@ LISTENING = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_hand
 def command(*arguments: str | Path, before: str = "") -> Sequence[str]:
     program = f"{LISTENING}\n{before}\nimport sys\nfrom duetto.cli import main\nmain(sys.argv[1:])"
     return [sys.executable, "-c", program, *map(os.fspath, arguments)]
+
+
+def without(module: str) -> str:
+    """Statements for `duetto_apart` after which a module and what is in it cannot be imported."""
+    return f"""
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == {module!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Missing())
+"""
+
+
+class Terminal:
+    """A stderr that is a terminal and remembers what it was shown."""
+
+    encoding = "utf-8"
+
+    def __init__(self) -> None:
+        self.shown = ""
+
+    def isatty(self) -> bool:
+        return True
+
+    def flush(self) -> None:
+        pass
+
+    def write(self, text: str) -> int:
+        self.shown += text
+        return len(text)

@@ -259,7 +259,7 @@ def test_a_template_that_cannot_be_used(template: str, bundle: Path) -> None:
 def test_two_songs_with_the_same_stems(bundle: Path) -> None:
     songs = song("a/song.wav"), song("b/song.wav")
     assert_one_line(
-        duetto("separate", *songs, "-o", "out", "-n", bundle), "a/song.wav", "b/song.wav", "--out"
+        duetto("separate", *songs, "-o", "out", "-n", bundle), "a/song.wav", "b/song.wav", "--output"
     )
     assert written() == []
 

@@ -154,7 +154,7 @@ def test_the_command_prints_residual_peaks_and_clips(bundle):
 
 def test_the_command_tells_of_lossy_files_and_takes_a_tolerance(bundle):
     path = song(rate=44_100)
-    stems = duetto("separate", path, "-n", bundle, "-o", "out", "--ogg").out
+    stems = duetto("separate", path, "-n", bundle, "-o", "out", "--format", "ogg").out
     outcome = duetto("check", *stems, path)
     assert outcome.code == 1
     assert outcome.err == [
@@ -182,8 +182,10 @@ def test_a_part_of_a_song(bundle, options, n_samples):
 
 def test_one_stem_or_a_mix(bundle):
     path = song()
-    assert duetto("separate", path, "-n", bundle, "--vocals-only").out == ["separated/tiny/song/vocals.wav"]
-    outcome = duetto("separate", path, "-n", bundle, "-o", "a", "--accompaniment-only", "--flac")
+    assert duetto("separate", path, "-n", bundle, "--stem", "vocals").out == [
+        "separated/tiny/song/vocals.wav"
+    ]
+    outcome = duetto("separate", path, "-n", bundle, "-o", "a", "--stem", "accompaniment", "--format", "flac")
     assert outcome.out == ["a/tiny/song/accompaniment.flac"]
     outcome = duetto("separate", path, "-n", bundle, "-o", "b", "--mix", "vocals=-6dB, accompaniment=0")
     assert outcome.out == ["b/tiny/song/mix.wav"]
@@ -192,16 +194,16 @@ def test_one_stem_or_a_mix(bundle):
 @pytest.mark.parametrize(
     ("options", "reason", "code"),
     [
-        (["--start", "1:2:3:4"], "is no time", 2),
-        (["--end", "-3"], "is no time", 2),
+        (["--start", "1:2:3:4"], "is not a time", 2),
+        (["--end", "-3"], "is not a time", 2),
         (["--mix", "vocals"], "write each level once", 2),
         (["--mix", "vocals=1,vocals=2"], "write each level once", 2),
         (["--mix", "drums=0"], "'drums'", 1),
-        (["--mix", "vocals=0", "--vocals-only"], "either mix or stems", 1),
+        (["--mix", "vocals=0", "--stem", "vocals"], "--stem and --mix exclude each other", 2),
         (["--start", "9"], "it lasts 1.250 seconds", 1),
         (["--bitrate", "5"], "--bitrate", 2),
-        (["--bitrate", "99"], "cannot be set for WAV", 1),
-        (["--quality", "3", "--bitrate", "128"], "choose one of them", 1),
+        (["--bitrate", "99"], "--bitrate needs --format mp3, opus, m4a", 2),
+        (["--quality", "3", "--bitrate", "128"], "--bitrate and --quality exclude each other", 2),
     ],
 )
 def test_options_that_cannot_be_met(bundle, options, reason, code):
@@ -220,8 +222,8 @@ def test_standard_input_a_path_and_an_array_give_the_same_samples(bundle, extens
         buffer = io.BytesIO(path.read_bytes())
 
     monkeypatch.setattr("sys.stdin", Input())
-    piped = duetto("separate", "-", "-n", bundle, "-o", "out", "--float32")
-    named = duetto("separate", path, "-n", bundle, "-o", "out", "--float32")
+    piped = duetto("separate", "-", "-n", bundle, "-o", "out", "--bit-depth", "32f")
+    named = duetto("separate", path, "-n", bundle, "-o", "out", "--bit-depth", "32f")
     assert piped.out == [f"out/tiny/stdin/{stem}.wav" for stem in ("vocals", "accompaniment")]
     audio, rate = soundfile.read(path, dtype="float32")
     stems = Separator(bundle).separate(audio.T, rate)

@@ -108,7 +108,7 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def made(data: Path, paper: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "small"
-    outcome = duetto("reproduce", paper, "--data", data, "--out", out, "--jobs", "1")
+    outcome = duetto("reproduce", paper, "--data", data, "--output", out, "--jobs", "1")
     assert (outcome.code, outcome.out, outcome.err) == (0, [str(out / "TABLE.md")], [])
     return out
 
@@ -133,7 +133,7 @@ def row(out: Path, name: str) -> dict[str, Any]:
 
 
 def again(data: Path, paper: Path, out: Path, *options: str) -> Outcome:
-    return duetto("reproduce", paper, "--data", data, "--out", out, "--jobs", "1", *options)
+    return duetto("reproduce", paper, "--data", data, "--output", out, "--jobs", "1", *options)
 
 
 def test_a_row_has_the_scores_that_its_bundle_gets(made: Path, data: Path) -> None:
@@ -210,7 +210,7 @@ def save_and_die(folder, checkpoint):
         os.kill(os.getpid(), signal.SIGKILL)
 loop.save_checkpoint = save_and_die
 """
-    arguments = ("reproduce", paper, "--data", data, "--out", tmp_path / "small", "--jobs", "1")
+    arguments = ("reproduce", paper, "--data", data, "--output", tmp_path / "small", "--jobs", "1")
     outcome = duetto_apart(*arguments, before=kill)
     assert outcome.code == -9
     assert (tmp_path / "small" / "dnn" / "scores" / "scores.json").exists()
@@ -240,7 +240,7 @@ def test_a_row_that_fails_is_reported_and_the_others_go_on(
     outcome = again(data, paper, out)
     assert outcome.code == 1
     assert outcome.err == [
-        f"duetto: dnn: {out / 'dnn'} is a run with another configuration; move it or choose another --out"
+        f"duetto: dnn: {out / 'dnn'} is a run with another configuration; move it or choose another --output"
     ]
     assert "measured" not in row(out, "dnn")
     assert row(out, "rnn") == row(made, "rnn")
@@ -265,7 +265,7 @@ def test_one_row_can_be_run(made: Path, data: Path, paper: Path, tmp_path: Path)
     ],
 )
 def test_what_cannot_be_made_is_refused(data: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
-    outcome = duetto("reproduce", *arguments, "--data", data, "--out", tmp_path / "out")
+    outcome = duetto("reproduce", *arguments, "--data", data, "--output", tmp_path / "out")
     assert outcome.code == 1
     assert said in outcome.err[0]
     assert not (tmp_path / "out").exists()

@@ -704,7 +704,7 @@ def test_the_command_starts_two_processes_that_report_once(dataset: Path, tmp_pa
     )
     train(load_config(str(recipe)), dataset, tmp_path / "one", accelerator="cpu")
     duetto = Path(sys.executable).with_name("duetto")
-    command = [duetto, "train", recipe, "--data", dataset, "--out", tmp_path / "two", "--devices", "2"]
+    command = [duetto, "train", recipe, "--data", dataset, "--output", tmp_path / "two", "--devices", "2"]
     done = subprocess.run(
         [*command, "--accelerator", "cpu"], capture_output=True, text=True, timeout=120, check=False
     )

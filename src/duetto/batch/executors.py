@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Protocol, Self
 
 from duetto.batch.inputs import Song
-from duetto.batch.records import Record
+from duetto.batch.manifest import Record
 from duetto.batch.worker import Progress, Work, Worker
 from duetto.separation.settings import MAX_THREADS, N_CORES
 

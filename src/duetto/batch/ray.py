@@ -9,7 +9,7 @@ from typing import Any, Self
 import ray
 
 from duetto.batch.inputs import Song
-from duetto.batch.records import Record
+from duetto.batch.manifest import Record
 from duetto.batch.worker import Work, Worker
 from duetto.errors import ConfigError
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from duetto.batch import storage
 from duetto.batch.executors import Executor, InProcess, Processes
 from duetto.batch.inputs import Song, find_songs
-from duetto.batch.manifest import Manifest, RemoteManifest
-from duetto.batch.records import Record
+from duetto.batch.manifest import Manifest, Record, RemoteManifest
 from duetto.batch.worker import Progress, Work
 from duetto.errors import ConfigError
 from duetto.separation.separator import Separator
@@ -70,7 +69,7 @@ class Batch:
         out: folder or URL for the stems.
         options: what is written.
         separator: of a bundle.
-        force: whether to do again what an earlier batch has done.
+        overwrite: whether to do again what an earlier batch has done.
 
     Attributes:
         songs: those found, each once.
@@ -86,9 +85,9 @@ class Batch:
         options: FileOptions,
         *,
         separator: Separator,
-        force: bool = False,
+        overwrite: bool = False,
     ) -> None:
-        self._work = Work.of(separator, os.fspath(out), options, force=force)
+        self._work = Work.of(separator, os.fspath(out), options, overwrite=overwrite)
         self.songs = find_songs(songs, self._work.out)
         _refuse_shared_stems(separator.metadata.name, self.songs, options)
 
@@ -131,7 +130,7 @@ def separate_files(
     separator: Separator | None = None,
     jobs: int = 1,
     ray: str | None = None,
-    force: bool = False,
+    overwrite: bool = False,
     on_done: OnDone | None = None,
     progress: Progress | None = None,
 ) -> Summary:
@@ -148,7 +147,7 @@ def separate_files(
         separator: of a bundle; by default the default one.
         jobs: processes, which share the cores; 1 is this one.
         ray: "auto" or the address of a Ray cluster, which does the work instead.
-        force: whether to do again what was done.
+        overwrite: whether to do again what was done.
         on_done: called with the record of each song when it ends, in any order, and how far the batch is.
         progress: with one job, called with the number of samples done and of all of the song in work.
 
@@ -170,7 +169,7 @@ def separate_files(
         >>> duetto.separate_files(["*.flac"], "stems").n_skipped
         1
     """
-    batch = Batch(songs, out, options, separator=separator or Separator(), force=force)
+    batch = Batch(songs, out, options, separator=separator or Separator(), overwrite=overwrite)
     return batch.run(jobs=jobs, ray=ray, on_done=on_done, progress=progress)
 
 
@@ -223,6 +222,6 @@ def _refuse_shared_stems(model: str, songs: Iterable[Song], options: FileOptions
         if path in taken:
             raise ConfigError(
                 f"{taken[path].name} and {song.name} would have the same stems; tell them apart with "
-                "{parent} or {name} in the --template, or use another folder with --out"
+                "{parent} or {name} in the --template, or use another folder with --output"
             )
         taken[path] = song

@@ -3,11 +3,12 @@
 import hashlib
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from duetto.errors import AudioError, ConfigError
 
@@ -69,6 +70,24 @@ def fetched(name: str) -> Iterator[Path]:
         except OSError as error:
             raise AudioError(f"{name} cannot be fetched: {error}; check the URL") from error
         yield local
+
+
+@contextmanager
+def spooled(stream: BinaryIO) -> Iterator[Path]:
+    """The path of a temporary file, named "stdin", that holds all of a stream until the context ends.
+
+    Raises:
+        AudioError: the temporary folder is full.
+    """
+    with tempfile.TemporaryDirectory(prefix="duetto-") as folder:
+        path = Path(folder) / "stdin"
+        try:
+            with path.open("wb") as file:
+                shutil.copyfileobj(stream, file)
+        except OSError as error:
+            reason = f"{error.strerror}; set TMPDIR to a folder with more space"
+            raise AudioError(f"standard input cannot be kept in {folder}: {reason}") from error
+        yield path
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 import duetto
 from duetto.batch import storage
 from duetto.batch.inputs import Song
-from duetto.batch.records import Output, Record
+from duetto.batch.manifest import Output, Record
 from duetto.errors import AudioError, ConfigError, DuettoError
 from duetto.models.onnx_model import Bundle
 from duetto.separation.separator import Separator
@@ -31,17 +31,17 @@ class Work:
         settings: of the Separator.
         out: the output folder, a path or URL.
         options: what is written.
-        force: whether songs are separated again that an earlier batch has done.
+        overwrite: whether songs are separated again that an earlier batch has done.
     """
 
     model: Bundle | str
     settings: SeparationSettings
     out: str
     options: FileOptions
-    force: bool
+    overwrite: bool
 
     @classmethod
-    def of(cls, separator: Separator, out: str, options: FileOptions, *, force: bool) -> "Work":
+    def of(cls, separator: Separator, out: str, options: FileOptions, *, overwrite: bool) -> "Work":
         """The work that a Separator would do."""
         model = separator.model
         if isinstance(model, str | os.PathLike):
@@ -49,7 +49,7 @@ class Work:
             model = first if isinstance(first, Bundle) and not others else os.fspath(model)
         if not isinstance(model, str | Bundle):
             raise ConfigError(f"a batch cannot send {model!r} to its workers; give a Separator of a bundle")
-        return cls(model, separator.settings, out, options, force)
+        return cls(model, separator.settings, out, options, overwrite)
 
     @property
     def model_id(self) -> str:
@@ -95,7 +95,7 @@ class Worker:
     def __call__(self, song: Song, previous: Record | None) -> Record:
         """Separate a song, unless its last record tells that this is done."""
         try:
-            if previous and not self._work.force and (kept := self._unchanged(song, previous)):
+            if previous and not self._work.overwrite and (kept := self._unchanged(song, previous)):
                 return kept
             return self._separate(song)
         except DuettoError as error:

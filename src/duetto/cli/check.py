@@ -7,27 +7,29 @@ from typing import TYPE_CHECKING
 
 import click
 
-from duetto.cli.console import PATH, complain
+from duetto.cli.console import complain
+from duetto.cli.options import PATH, Command
 
 if TYPE_CHECKING:
     from duetto.separation.null_test import FileCheck, NullTest
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("stems", nargs=-1, required=True, type=PATH)
 @click.argument("mixture", type=PATH)
 @click.option(
     "--tolerance",
     type=float,
     metavar="DBFS",
-    help="Accept a sum that is off by up to so many dB relative to full scale, such as -40 for lossy files.",
+    show_default="the sum must be exact",
+    help="Accept a residual up to this level, such as -40 for lossy files.",
 )
 def check(stems: tuple[Path, ...], mixture: Path, tolerance: float | None) -> None:
-    """Check that stems sum to their song.
+    """Check that stems sum to their mixture (a null test).
 
-    STEMS are audio files, or one folder of them. What is left when they are taken from the song is printed,
-    with the peak and the clipped samples of every file. The command fails if anything is left: a single step
-    of whole numbers, or a unit in the last place of floating-point samples.
+    STEMS are audio files, or one folder of them. Prints the residual, the mixture minus the stems, and the
+    peak and the clipped samples of every file. The command fails if there is a residual: one step of integer
+    samples, or more than a unit in the last place of floating-point samples.
     """
     from duetto.separation.null_test import null_test
 
@@ -40,7 +42,7 @@ def check(stems: tuple[Path, ...], mixture: Path, tolerance: float | None) -> No
         click.echo(_residual(result))
     if result.lossy:
         names = ", ".join(str(path) for path in result.lossy)
-        complain(f"coded with loss, so no exact sum can be expected (see --tolerance): {names}")
+        complain(f"in a lossy format, so no exact sum can be expected (see --tolerance): {names}")
     if not result.passes(tolerance):
         sys.exit(1)
 
@@ -54,7 +56,7 @@ def _describe(file: "FileCheck") -> str:
 
 def _residual(result: "NullTest") -> str:
     if result.residual == 0:
-        return "null residual: 0, the stems sum to the song exactly"
+        return "null residual: 0, the stems sum to the mixture exactly"
     if result.bits is not None:
         size = f"{result.residual:.0f} of 2**{result.bits - 1}"
         return f"null residual: {size} ({result.residual_dbfs:.1f} dBFS) in {result.n_beyond} samples"

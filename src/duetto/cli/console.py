@@ -1,4 +1,4 @@
-"""What all commands share: results on stdout, progress and complaints on stderr, and an option."""
+"""Printing: results on stdout, progress and messages on stderr. A stream that is closed is left out."""
 
 import os
 import sys
@@ -12,42 +12,21 @@ import click
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
 
-PATH = click.Path(path_type=Path)
-MODEL_OPTION, LIVE_MODEL_OPTION = (
-    click.option(
-        "-n",
-        "--model",
-        default=default,
-        show_default=True,
-        metavar="MODEL",
-        help="Which network or method: a name that `duetto models` lists, or the path of an .onnx bundle.",
-    )
-    for default in ("duetto", "drnn")  # the second keeps up with a song frame by frame
-)
-
-PASSES_OPTION = click.option(
-    "--passes",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Hear each song so often, a little slower and faster, and take the mean: a little better, and as "
-    "many times slower; by default as the model says, mostly 1.",
-)
-
 
 class Bar(Protocol):
     """Shows how far something is."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
-        """So much is done of so much."""
+        """Show that `done` of `total` is done."""
 
 
 @contextmanager
 def progress_bar(label: str, *, hidden: bool = False) -> Iterator[Bar]:
     """A progress bar on stderr, moved by calls with what is done, what there is, and a note.
 
-    Where stderr is no terminal there is nothing to see.
+    Nothing is shown where stderr is not a terminal.
     """
-    if hidden or not sys.stderr.isatty():
+    if hidden or not _on_terminal():
         yield lambda done, total, note="": None
         return
     bar: ProgressBar[str | None]
@@ -62,18 +41,22 @@ def progress_bar(label: str, *, hidden: bool = False) -> Iterator[Bar]:
 
 
 def complain(what: object) -> None:
-    """Say something on stderr, in one line."""
+    """Print a message on stderr, in one line."""
     if isinstance(what, OSError) and what.filename:
         what = f"{what.filename}: {what.strerror}"
     click.echo(f"duetto: {' '.join(str(what).splitlines())}", err=True)
 
 
 def clear_bar() -> None:
-    """Make room for a line where a progress bar may stand; it comes back when it moves."""
-    if sys.stderr.isatty():
+    """Erase the line of a progress bar, so that another can be printed; the next move draws it again."""
+    if _on_terminal():
         click.echo("\r\033[K", nl=False, err=True)
 
 
 def print_path(path: str | Path) -> None:
     """Print a path on stdout."""
     click.echo(os.fsencode(path))  # the very bytes, so that other programs find a file of any name
+
+
+def _on_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()

@@ -1,13 +1,86 @@
-"""The options of commands that write stems, and the `FileOptions` that they make."""
+"""Options that several commands share, and the `FileOptions` that the options of `separate` make."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from duetto.separation.stem_writer import FileOptions
+
+PATH = click.Path(path_type=Path)
+
+
+class Command(click.Command):
+    """A command whose options may be given once, unless they collect several values."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse `--format mp3 --format flac` rather than let the last one win."""
+        _, _, given = self.make_parser(ctx).parse_args(list(args))
+        for parameter, n_times in Counter(given).items():
+            if isinstance(parameter, click.Option) and n_times > 1 and not _repeats(parameter):
+                raise click.UsageError(f"{parameter.opts[-1]} is given {n_times} times; give it once", ctx)
+        return super().parse_args(ctx, args)
+
+
+def _repeats(option: click.Option) -> bool:
+    return option.multiple or option.is_flag
+
+
+def _model_option(default: str) -> Callable[..., Any]:
+    return click.option(
+        "-n",
+        "--model",
+        default=default,
+        metavar="MODEL",
+        help="Name of a model or method that `duetto models` lists, or path of a model file (.onnx).",
+    )
+
+
+MODEL_OPTION = _model_option("duetto")
+LIVE_MODEL_OPTION = _model_option("drnn")  # the only one of low latency
+DATA_OPTION = click.option("--data", required=True, type=PATH, help="Folder of the dataset.")
+PASSES_OPTION = click.option(
+    "--passes",
+    type=click.IntRange(1, 9),
+    metavar="1-9",
+    show_default="the model's own, mostly 1",
+    help="Test-time augmentation: separate the song at so many speeds, 5 % apart, and take the mean. A "
+    "little better, and as many times slower.",
+)
+
+
+def jobs_option(what: str) -> Callable[..., Any]:
+    """The option --jobs: how many of `what` at a time."""
+    return click.option(
+        "-j",
+        "--jobs",
+        type=click.IntRange(min=1),
+        metavar="N",
+        show_default="one per core",
+        help=f"Number of {what} at a time.",
+    )
+
+
+def output_option(default: str, what: str) -> Callable[..., Any]:
+    """The option --output, whose default depends on other arguments."""
+    return click.option("-o", "--output", type=PATH, show_default=default, help=what)
+
+
+def refuse_together(context: click.Context, one: str, other: str, why: str) -> None:
+    """Refuse two options, by the names of their parameters, if both were given.
+
+    Raises:
+        click.UsageError: both were given.
+    """
+    sources = {context.get_parameter_source(name) for name in (one, other)}
+    if sources == {ParameterSource.COMMANDLINE}:
+        flags = {parameter.name: parameter.opts[-1] for parameter in context.command.params}
+        raise click.UsageError(f"{flags[one]} and {flags[other]} exclude each other: {why}", context)
 
 
 def _seconds(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
@@ -15,7 +88,7 @@ def _seconds(_: click.Context, __: click.Parameter, value: str | None) -> float 
     if value is None:
         return None
     if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d*)?", value):
-        raise click.BadParameter(f"{value!r} is no time; write seconds, mm:ss or hh:mm:ss, such as 1:23.5")
+        raise click.BadParameter(f"{value!r} is not a time; write seconds, mm:ss or hh:mm:ss, such as 1:23.5")
     seconds = 0.0
     for part in value.split(":"):
         seconds = 60 * seconds + float(part)
@@ -35,75 +108,133 @@ def _levels(_: click.Context, __: click.Parameter, value: str | None) -> dict[st
     return levels
 
 
-_OPTIONS = (
+FORMATS = ("wav", "flac", "mp3", "ogg", "opus", "m4a")
+_SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}
+_FORMATS_OF = {
+    "bit_depth": ("wav", "flac"),
+    "bitrate": ("mp3", "opus", "m4a"),
+    "quality": ("mp3", "ogg", "flac"),
+}
+
+_FILE_OPTIONS = (
     click.option(
-        "--template",
-        default="{model}/{parent}/{track}/{stem}.{ext}",
-        show_default=True,
-        help="Path of a stem below that folder.",
+        "--format",
+        type=click.Choice(FORMATS, case_sensitive=False),
+        show_default="the song's own, or wav for a song in a lossy format",
+        help="Format of the stems.",
     ),
-    click.option("--wav", "container", flag_value="WAV", help="Write WAV files."),
-    click.option("--flac", "container", flag_value="FLAC", help="Write FLAC files (smaller, nothing lost)."),
-    click.option("--mp3", "container", flag_value="MP3", help="Write MP3 files (small)."),
-    click.option("--ogg", "container", flag_value="OGG", help="Write Ogg Vorbis files (small)."),
-    click.option("--opus", "container", flag_value="OPUS", help="Write Opus files (smallest)."),
-    click.option("--m4a", "container", flag_value="M4A", help="Write M4A files (AAC)."),
-    click.option("--int16", "subtype", flag_value="PCM_16", help="Write 16 bits per sample."),
-    click.option("--int24", "subtype", flag_value="PCM_24", help="Write 24 bits per sample."),
-    click.option("--float32", "subtype", flag_value="FLOAT", help="Write 32-bit floating-point samples."),
+    click.option(
+        "--stem",
+        type=click.Choice(["vocals", "accompaniment"]),
+        show_default="both",
+        help="Write this stem alone.",
+    ),
+    click.option(
+        "--bit-depth",
+        type=click.Choice(list(_SUBTYPES)),
+        show_default="the song's own; 32f for a song in a lossy format",
+        help="Bits per sample of wav and flac; 32f is 32-bit floating point.",
+    ),
     click.option(
         "--bitrate",
-        "bitrate_kbps",
         type=click.FloatRange(8, 512),
         metavar="KBITS",
-        help="Code MP3 and M4A with so many kbit/s.",
+        show_default="the encoder's own",
+        help="Bit rate of mp3, opus and m4a in kbit/s.",
     ),
     click.option(
         "--quality",
         type=click.FloatRange(0, 10),
         metavar="0-10",
-        help="Code MP3 and Ogg that well, FLAC that small.",
-    ),
-    click.option("--vocals-only", "only", flag_value="vocals", help="Write the vocals alone."),
-    click.option(
-        "--accompaniment-only", "only", flag_value="accompaniment", help="Write the accompaniment alone."
+        show_default="the encoder's own",
+        help="Quality of mp3 and ogg, 10 being the best; compression of flac, 10 being the smallest.",
     ),
     click.option(
         "--mix",
         callback=_levels,
         metavar="LEVELS",
-        help="Write one song of other levels, such as vocals=-6dB,accompaniment=0dB.",
+        help="Write one mix of the stems instead of the stems, such as vocals=-6dB,accompaniment=0dB.",
     ),
     click.option(
         "--start",
-        "start_seconds",
         callback=_seconds,
         default="0",
         metavar="TIME",
-        help="Begin there: seconds, mm:ss or hh:mm:ss.",
+        help="Separate the song from here: seconds, mm:ss or hh:mm:ss.",
     ),
-    click.option("--end", "end_seconds", callback=_seconds, metavar="TIME", help="End there."),
+    click.option(
+        "--end",
+        callback=_seconds,
+        metavar="TIME",
+        show_default="the song's end",
+        help="Separate the song up to here.",
+    ),
+    click.option(
+        "--template",
+        default="{model}/{parent}/{track}/{stem}.{ext}",
+        help="Path of a stem below the output folder.",
+    ),
 )
 
 
 def with_file_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that `to_file_options` takes."""
-    for option in reversed(_OPTIONS):
+    """Give a command the options that `to_file_options` reads."""
+    for option in reversed(_FILE_OPTIONS):
         command = option(command)
     return command
 
 
-def to_file_options(options: dict[str, Any]) -> "FileOptions":
-    """The `FileOptions` that a command's `options` ask for; its other options are left alone.
+def to_file_options(context: click.Context) -> "FileOptions":
+    """The `FileOptions` that a command's options ask for; its other options are left alone.
 
     Raises:
-        ConfigError: options that exclude each other, or a value out of range.
+        click.UsageError: options that exclude each other.
+        ConfigError: a value out of range.
     """
     from duetto.separation.remainder import STEMS
     from duetto.separation.stem_writer import FileOptions
 
-    names = (
-        "template", "container", "subtype", "mix", "start_seconds", "end_seconds", "bitrate_kbps", "quality",
-    )  # fmt: skip
-    stems = (options["only"],) if options["only"] else STEMS
-    return FileOptions(stems=stems, **{name: options[name] for name in names})
+    refuse_together(context, "stem", "mix", "a mix is written in the place of the stems")
+    refuse_together(context, "bitrate", "quality", "both say how a lossy format is encoded")
+    options = context.params
+    _refuse_other_formats(context)
+    if options["end"] is not None and options["end"] <= options["start"]:
+        raise click.UsageError(
+            f"--start {options['start']:g} and --end {options['end']:g} seconds exclude each other: the end "
+            "must come after the start",
+            context,
+        )
+    return FileOptions(
+        template=options["template"],
+        container=options["format"] and options["format"].upper(),
+        subtype=_SUBTYPES.get(options["bit_depth"]),
+        stems=(options["stem"],) if options["stem"] else STEMS,
+        mix=options["mix"],
+        start_seconds=options["start"],
+        end_seconds=options["end"],
+        bitrate_kbps=options["bitrate"],
+        quality=options["quality"],
+    )
+
+
+def _refuse_other_formats(context: click.Context) -> None:
+    """Refuse an option that the chosen format does not have."""
+    options = context.params
+    for name, formats in _FORMATS_OF.items():
+        flag = "--" + name.replace("_", "-")
+        if options[name] is None or options["format"] in formats:
+            continue
+        if options["format"]:
+            raise click.UsageError(
+                f"--format {options['format']} and {flag} exclude each other: {flag} is for "
+                f"{', '.join(formats)}",
+                context,
+            )
+        if name == "bitrate":  # without --format stems are lossless
+            raise click.UsageError(f"--bitrate needs --format {', '.join(formats)}", context)
+    if (options["format"], options["bit_depth"]) == ("flac", "32f"):
+        raise click.UsageError(
+            "--format flac and --bit-depth 32f exclude each other: flac has no floating-point samples; "
+            "use 24, or --format wav",
+            context,
+        )

@@ -1,4 +1,4 @@
-"""The command that separates what is still playing: raw samples in, raw samples out."""
+"""The command `stream`: raw samples (PCM) in, raw samples out, while they arrive."""
 
 import os
 import sys
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from duetto.cli.console import LIVE_MODEL_OPTION, complain
+from duetto.cli.console import complain
+from duetto.cli.options import LIVE_MODEL_OPTION, Command
 from duetto.errors import AudioError
 
 if TYPE_CHECKING:
@@ -23,60 +24,82 @@ STEMS = {
 READER_GONE = 141  # as if ended by SIGPIPE
 
 
-@click.command()
+class _StreamCommand(Command):
+    """Its help tells the latency of every model that comes with Duetto, as the models themselves give it."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from duetto.models.onnx_model import list_bundles
+
+        rows = [(name, f"{_latency_ms(name, 44_100, 20):,.0f} ms") for name in list_bundles()]
+        with formatter.section("Latency at 44.1 kHz, in blocks of 20 ms"):
+            formatter.write_dl(rows)
+
+
+@click.command(cls=_StreamCommand)
 @click.option("--rate", required=True, type=int, metavar="HERTZ", help="Sample rate.")
 @click.option(
-    "--channels", required=True, type=click.IntRange(1, 64), metavar="N", help="Channels, interleaved."
+    "--channels",
+    required=True,
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="Number of channels, interleaved.",
 )
 @click.option(
     "--format",
     "encoding",
     type=click.Choice(list(TYPES)),
     default="s16",
-    show_default=True,
     help="16-bit integers or 32-bit floats, little-endian.",
 )
 @click.option(
     "--stem",
     type=click.Choice(list(STEMS)),
     default="accompaniment",
-    show_default=True,
-    help='What is written; "both" has the channels of the vocals first, then those of the accompaniment.',
+    help='Stem that is written; "both" has the channels of the vocals first, then those of the '
+    "accompaniment.",
 )
 @click.option(
     "--block",
     type=click.FloatRange(1, 10_000),
     default=20,
-    show_default=True,
     metavar="MS",
-    help="How much is read at a time; it adds to the latency and changes nothing else.",
+    help="Length of the blocks that are read; it adds to the latency and changes nothing else.",
 )
-@click.option("--latency", is_flag=True, help="Print how far the output lags behind the input, and exit.")
+@click.option("--latency", is_flag=True, help="Print the latency with these options, and exit.")
 @LIVE_MODEL_OPTION
 def stream(latency: bool, **options: Any) -> None:
-    """Separate raw samples from standard input while they arrive.
+    """Separate raw samples (PCM) from standard input in real time.
 
-    For example, what a microphone or line hears, without the voice:
+    For example, remove the vocals from what a sound card records:
 
-        arecord -t raw -f S16_LE -r 44100 -c 2 | duetto stream --rate 44100 --channels 2 | aplay -f cd
+    \b
+        arecord -t raw -f S16_LE -r 44100 -c 2 |
+            duetto stream --rate 44100 --channels 2 | aplay -f cd
 
-    The output has as many samples as the input. It ends with the input, or when its reader has gone. The
-    model `duetto` works here too, but looks at 8 seconds at a time and is that late.
+    The output has as many samples as the input. It ends with the input, or when its reader ends.
     """
     from duetto.separation.separator import Separator
 
-    separator = Separator(options["model"])
     if latency:
-        milliseconds = 1000 * separator.latency_seconds(options["rate"]) + options["block"]
-        click.echo(f"{milliseconds:.0f} ms")
+        click.echo(f"{_latency_ms(options['model'], options['rate'], options['block']):.0f} ms")
         return
+    for name, file in (("input", sys.stdin), ("output", sys.stdout)):
+        if file is None:
+            raise AudioError(f"standard {name} is closed; connect it to a pipe or a file")
     if sys.stdin.isatty() or sys.stdout.isatty():
-        raise click.UsageError("Samples are no text: send standard input and output through pipes or files.")
+        raise click.UsageError("Samples are not text: connect standard input and output to pipes or files.")
+    separator = Separator(options["model"])
     try:
         _separate(separator, **{name: value for name, value in options.items() if name != "model"})
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more
         sys.exit(READER_GONE)
+
+
+def _latency_ms(model: str, sample_rate: int, block: float) -> float:
+    from duetto.separation.separator import Separator
+
+    return 1000 * Separator(model).latency_seconds(sample_rate) + block
 
 
 def _separate(
@@ -110,7 +133,7 @@ def _separate(
         )
         sys.stdout.buffer.flush()
     if n_clipped:
-        complain(f"{n_clipped} samples were too loud and clipped; --format f32 keeps them")
+        complain(f"{n_clipped} samples clipped; --format f32 avoids it")
     if n_over:
         raise AudioError(
             f"the input ended with {n_over} of the {n_frame} bytes that {channels} {encoding} samples take; "

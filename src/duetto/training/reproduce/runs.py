@@ -133,7 +133,7 @@ def train_row(lab: Laboratory, row: Row) -> None:
 
             train(config, lab.data, folder, resume=True, on_step=show)
     elif read_config(folder / CONFIG) != config:
-        raise ConfigError(f"{folder} is a run with another configuration; move it or choose another --out")
+        raise ConfigError(f"{folder} is a run with another configuration; move it or choose another --output")
     if not (_is_scored(lab, row) and _has_bundle(folder)):
         export_run(folder, bundle(folder))
 

@@ -1,0 +1,54 @@
+"""The command `evaluate`."""
+
+from pathlib import Path
+
+import click
+
+from duetto.cli.console import complain, progress_bar
+from duetto.cli.options import (
+    DATA_OPTION,
+    MODEL_OPTION,
+    PASSES_OPTION,
+    Command,
+    jobs_option,
+    output_option,
+)
+
+
+@click.command(cls=Command)
+@click.argument("dataset")
+@DATA_OPTION
+@MODEL_OPTION
+@click.option("--split", default="test", help='"train", "dev", "test" or "all".')
+@output_option("scores/MODEL-DATASET-SPLIT", "Folder for the scores.")
+@PASSES_OPTION
+@jobs_option("tracks")
+def evaluate(
+    dataset: str,
+    data: Path,
+    model: str,
+    split: str,
+    output: Path | None,
+    passes: int | None,
+    jobs: int | None,
+) -> None:
+    """Score a model on a dataset whose reference stems are known.
+
+    DATASET is mir1k, ikala, musdb, dsd100 or pairs. Prints a table of GNSDR, GSIR, GSAR (BSS Eval v3) and
+    SI-SDR in decibels, the higher the better, and writes the scores of every track as JSON.
+
+    MODEL may also be one of the oracle masks oracle-ratio, oracle-wiener, oracle-binary and oracle-phase,
+    which are computed from the references: upper bounds for any model of their kind.
+    """
+    from duetto.evaluation.datasets import load_tracks
+    from duetto.evaluation.evaluator import evaluate_tracks, find_contender
+
+    name, separate = find_contender(model, n_passes=passes)
+    tracks = load_tracks(dataset, data, split=split)
+    folder = output or Path("scores") / f"{name}-{dataset}-{split}"
+    with progress_bar(f"{dataset} {split}") as bar:
+        report = evaluate_tracks(separate, tracks, jobs=jobs, progress=bar)
+    about = {"model": name, "dataset": dataset, "split": split} | ({"n_passes": passes} if passes else {})
+    report.save(folder, about=about)
+    click.echo(report.summary())
+    complain(f"the scores of every track are in {folder}")

@@ -1,0 +1,47 @@
+"""The command `reproduce`."""
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from duetto.cli.console import complain, print_path, progress_bar
+from duetto.cli.options import DATA_OPTION, Command, jobs_option, output_option
+
+
+@click.command(cls=Command)
+@click.argument("paper")
+@DATA_OPTION
+@output_option("runs/PAPER", "Folder of the runs and of the table.")
+@click.option(
+    "--row",
+    "rows",
+    multiple=True,
+    metavar="ROW",
+    show_default="all",
+    help="Train and score this row alone; may be given several times.",
+)
+@click.option(
+    "--dataset", show_default="the paper's", help="Another dataset for which the table is prepared."
+)
+@jobs_option("tracks that are scored")
+def reproduce(
+    paper: str, data: Path, output: Path | None, rows: tuple[str, ...], dataset: str | None, jobs: int | None
+) -> None:
+    """Reproduce the tables of a paper.
+
+    PAPER is huang2014 or fan2017, or the path of a .toml file. Trains every row of the table that has no
+    finished run, scores it, and writes TABLE.md, TABLE.json and figures, our results beside the published
+    ones. After an interruption the same command resumes.
+    """
+    from duetto.training.reproduce.paper_runner import reproduce as run
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    folder = output or Path("runs") / (Path(paper).stem + (f"-{dataset}" if dataset else ""))
+    table, failed = run(paper, data, folder, rows=rows, dataset=dataset, jobs=jobs, watch=progress_bar)
+    print_path(table)
+    for row, reason in failed.items():
+        complain(f"{row}: {reason}")
+    if failed:
+        sys.exit(1)

@@ -1,0 +1,89 @@
+"""The command `train`."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from duetto.cli.console import progress_bar
+from duetto.cli.options import DATA_OPTION, Command, output_option
+from duetto.errors import DuettoError
+
+if TYPE_CHECKING:
+    from duetto.training.checkpoint import Progress
+
+
+def _name_recipes(context: click.Context, _: click.Parameter, recipe: str | None) -> str:
+    """Without a recipe, tell which there are."""
+    if recipe or context.resilient_parsing:
+        return recipe or ""
+    from duetto.training.config_io import recipe_names
+
+    raise click.UsageError(
+        f"Name a recipe: {', '.join(recipe_names())}, or the path of a .toml file.", context
+    )
+
+
+@click.command(cls=Command)
+@click.argument("recipe", required=False, is_eager=True, callback=_name_recipes)
+@DATA_OPTION
+@output_option("runs/RECIPE", "Folder of the run.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a setting of the recipe; may be given several times.",
+)
+@click.option("--resume", is_flag=True, help="Continue the run in that folder from its last checkpoint.")
+@click.option("--accelerator", default="auto", help='"cpu", "cuda", "mps" or "auto".')
+@click.option(
+    "--devices", type=click.IntRange(min=1), metavar="N", default=1, help="Number of processes per machine."
+)
+@click.option("--nodes", type=click.IntRange(min=1), metavar="N", default=1, help="Number of machines.")
+def train(recipe: str, data: Path, output: Path | None, overrides: tuple[str, ...], **options: Any) -> None:
+    """Train a network on songs whose stems are known.
+
+    RECIPE is the name of a recipe that comes with Duetto (without one, they are listed) or the path of a
+    .toml file. Watch the run with: tensorboard --logdir runs
+    """
+    from duetto.training.config_io import load_config
+    from duetto.training.trainer import train as run
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # each process would introduce itself
+    config = load_config(recipe, overrides)
+    folder = output or Path("runs") / Path(recipe).stem
+    first = _is_first_process()
+    shown: dict[str, float] = {}
+    with progress_bar(config.name, hidden=not first) as bar:
+
+        def on_step(progress: "Progress", values: dict[str, float]) -> None:
+            shown.update(values)
+            bar(progress.step, config.run.n_steps, _note(shown))
+
+        try:
+            progress = run(config, data, folder, on_step=on_step, **options)
+        except DuettoError:
+            if not first:  # the first process fails alike and says why
+                sys.exit(1)
+            raise
+    if first:
+        click.echo(
+            f"{folder}: best validation GNSDR {progress.best_gnsdr:.2f} dB at step {progress.best_step} "
+            f"of {progress.step}, {progress.seconds / 60:.1f} minutes"
+        )
+
+
+def _note(values: dict[str, float]) -> str:
+    score = values.get("dev/vocals/GNSDR")
+    loss = f"loss {values['loss']:.4g}"
+    return loss if score is None else f"{loss}, validation GNSDR {score:.2f} dB"
+
+
+def _is_first_process() -> bool:
+    """Whether no launcher (Fabric's own, torchrun, Slurm) says that this is another than the first."""
+    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+    return not any(int(os.environ.get(name, "0")) for name in ranks)
