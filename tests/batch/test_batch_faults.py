@@ -12,6 +12,8 @@ import pytest
 from helpers.batches import records, stems, write_songs
 from helpers.command_line import command, duetto, duetto_apart
 
+pytestmark = pytest.mark.usefixtures("here")
+
 
 def start(*arguments: str | Path) -> subprocess.Popen[bytes]:
     """Begin a batch in a process group of its own."""
@@ -120,7 +122,6 @@ def test_a_batch_leaves_the_temporary_files_of_a_living_one(tiny_model: Path) ->
 WITHOUT_PRIVILEGES = """
 import ctypes, struct
 
-pytestmark = pytest.mark.usefixtures("here")
 assert ctypes.CDLL(None).capset(struct.pack("Ii", 0x20080522, 0), bytes(24)) == 0
 """
 

@@ -102,7 +102,9 @@ def test_skipping_is_said_and_the_stems_are_named_all_the_same(tiny_model: Path)
     first = duetto("separate", path, "-o", "out", "-n", tiny_model)
     again = duetto("separate", path, "-o", "out", "-n", tiny_model)
     assert (again.code, again.out) == (0, first.out)
-    assert again.err == ["duetto: 0 of 1 songs separated; 1 skipped as done before (--force does them again)"]
+    assert again.err == [
+        "duetto: 0 of 1 songs separated; 1 skipped, their stems exist (--overwrite separates them again)"
+    ]
     assert duetto("separate", path, "-o", "out", "-n", tiny_model, "--overwrite") == first
 
 

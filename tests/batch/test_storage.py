@@ -91,16 +91,8 @@ def test_processes_read_and_write_urls(tiny_model: Path, here: Path) -> None:
 def test_remote_stems_stay_in_their_folder(memory: fsspec.AbstractFileSystem, tiny_model: Path) -> None:
     upload(memory, 1)
     Path("songs.csv").write_text("path,where\nmemory://music/even/000.wav,../..\n")
-    outcome = duetto(
-        "separate",
-        "songs.csv",
-        "-o",
-        "memory://out",
-        "-n",
-        bundle,
-        "--template",
-        "{model}/{where}/{stem}.{ext}",
-    )
+    options = ("-o", "memory://out", "-n", tiny_model, "--template", "{model}/{where}/{stem}.{ext}")
+    outcome = duetto("separate", "songs.csv", *options)
     assert outcome.code == 1
     assert "lies outside of memory://out" in outcome.err[0]
     assert remote_stems(memory, "/out") == {}

@@ -99,7 +99,7 @@ def test_a_batch_goes_on_with_the_rest(case: str, bundle: Path) -> None:
     assert outcome.code == 1
     assert len(outcome.err) == 2
     assert "odd.wav" in outcome.err[0]
-    assert outcome.err[1].startswith("duetto: 2 of 3 songs done; 1 failed; 1 s of audio in ")
+    assert outcome.err[1].startswith("duetto: 2 of 3 songs separated; 1 failed; 1 s of audio in ")
     assert written() == [
         "tiny/first/accompaniment.wav",
         "tiny/first/vocals.wav",

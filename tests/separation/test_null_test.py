@@ -144,7 +144,7 @@ def test_the_command_prints_residual_peaks_and_clips(bundle):
     assert (outcome.code, outcome.err) == (0, [])
     assert [line.partition(":")[0] for line in outcome.out] == [str(path), *stems, "null residual"]
     assert outcome.out[0].endswith("dBFS, 0 clipped (20000 samples, 2 channels, 16000 Hz, PCM_16)")
-    assert outcome.out[-1] == "null residual: 0, the stems sum to the song exactly"
+    assert outcome.out[-1] == "null residual: 0, the stems sum to the mixture exactly"
     assert duetto("check", "out/tiny/song", path).code == 0
     outcome = duetto("check", stems[0], path)
     assert outcome.code == 1
@@ -158,7 +158,7 @@ def test_the_command_tells_of_lossy_files_and_takes_a_tolerance(bundle):
     outcome = duetto("check", *stems, path)
     assert outcome.code == 1
     assert outcome.err == [
-        f"duetto: coded with loss, so no exact sum can be expected (see --tolerance): {', '.join(stems)}"
+        f"duetto: in a lossy format, so no exact sum can be expected (see --tolerance): {', '.join(stems)}"
     ]
     assert duetto("check", *stems, path, "--tolerance", "6").code == 0
     assert duetto("check", *stems, path, "--tolerance", "-100").code == 1

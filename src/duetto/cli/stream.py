@@ -77,7 +77,7 @@ def stream(latency: bool, **options: Any) -> None:
             duetto stream --rate 44100 --channels 2 | aplay -f cd
 
     The output has as many samples as the input. It ends with the input, or when its reader ends.
-    """
+    """  # noqa: D301 - click reads the character of \\b
     from duetto.separation.separator import Separator
 
     if latency:
