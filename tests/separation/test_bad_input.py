@@ -200,7 +200,7 @@ def test_a_stem_that_would_replace_the_song(bundle: Path) -> None:
 def test_a_full_disk(bundle: Path, container: str) -> None:
     path = song("song.wav", noise(60 * RATE))
     outcome = duetto_apart(
-        "separate", path, "-o", "out", "-n", bundle, f"--{container}",
+        "separate", path, "-o", "out", "-n", bundle, "--format", container,
         before="import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))",
     )  # fmt: skip
     assert_one_line(outcome, "out/tiny/song/", "cannot be written", "File too large")
@@ -350,13 +350,13 @@ def test_a_recipe_that_is_wrong() -> None:
 
     Path("own.toml").write_text("[network]\nhiden_size = 10\n")
     assert_one_line(train("own.toml"), "network.hiden_size", "did you mean network.hidden_size?")
-    assert_one_line(train("--set", "run.n_step=1"), "run.n_step", "did you mean run.n_steps?")
-    assert_one_line(train("--set", "run.n_steps=-1"), "run.n_steps", "-1")
-    assert_one_line(train("--set", "nonsense"), "nonsense")
+    assert_one_line(train("drnn", "--set", "run.n_step=1"), "run.n_step", "did you mean run.n_steps?")
+    assert_one_line(train("drnn", "--set", "run.n_steps=-1"), "run.n_steps", "-1")
+    assert_one_line(train("drnn", "--set", "nonsense"), "nonsense")
     assert_one_line(train("drn"), "'drn'", "drnn")
     Path("own.toml").write_text("network = [")
     assert_one_line(train("own.toml"), "own.toml", "TOML")
-    assert_one_line(train(), "data")
+    assert_one_line(train("drnn"), "data")
     assert_one_line(duetto("export", "nothing"), "nothing")
     assert written() == []
 

@@ -74,7 +74,7 @@ def test_a_limit_of_the_system_in_the_middle(tmp_path, container):
     bundle = write_model(tmp_path / "tiny.onnx")
     path = song(tmp_path / "song.wav")
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000))"
-    arguments = ("separate", path, "-n", bundle, "-o", tmp_path / "out", f"--{container}")
+    arguments = ("separate", path, "-n", bundle, "-o", tmp_path / "out", "--format", container)
     outcome = duetto_apart(*arguments, before=limit)
     assert (outcome.code, len(outcome.err)) == (1, 1)
     assert "cannot be written: File too large" in outcome.err[0]
