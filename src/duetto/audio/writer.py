@@ -1,7 +1,7 @@
 """A file that appears whole or not at all."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -15,7 +15,7 @@ from duetto.audio import ffmpeg, libsndfile
 from duetto.audio.atomic import replacing
 from duetto.audio.channels import XIPH_MASKS, XIPH_ORDER, places, same_places
 from duetto.audio.formats import check_holds, depth, own_name, stored_bytes
-from duetto.audio.header_writer import USUAL_MASKS, Additions, mend
+from duetto.audio.header_writer import USUAL_MASKS, Additions, Chunk, mend
 from duetto.audio.tagging import basic_texts, write_tags
 from duetto.audio.tags import Tags
 from duetto.audio.waveform import check_finite, check_n_channels, check_sample_rate
@@ -51,6 +51,7 @@ class AudioWriter:
             not known. The channels stand in the order of its bits.
         settings: How a compressed file is coded, as `encoder_settings` says.
         tags: What the file says of the song.
+        chunks: Further chunks of a WAV, each a name of 4 bytes and its content, put before the samples.
 
     Attributes:
         notes: What became of the tags, where that needs to be said.
@@ -71,6 +72,7 @@ class AudioWriter:
         channel_mask: int = 0,
         settings: Mapping[str, Any] = MappingProxyType({}),
         tags: Tags | None = None,
+        chunks: Sequence[Chunk] = (),
     ) -> None:
         self.path = Path(path)
         self.sample_rate = check_sample_rate(sample_rate, str(path))
@@ -83,6 +85,7 @@ class AudioWriter:
         self.channel_mask = _checked_mask(self.path, container, n_channels, channel_mask)
         self._settings = settings
         self._tags = tags
+        self._chunks = chunks
         self._sample_bytes = n_channels * stored_bytes(subtype)
         self._kind = own_name(container)
         if container == "WAV" and n_samples is None:
@@ -100,7 +103,7 @@ class AudioWriter:
                 raise AudioError(f"{self.path} is not a regular file; choose another name to write to")
             self._part = undo.enter_context(replacing(self.path, unique=True))
             self._sink = undo.enter_context(libsndfile.Sink(self._part, "xb"))
-            self._additions = Additions(self._kind, self.n_channels, self.channel_mask)
+            self._additions = Additions(self._kind, self.n_channels, self.channel_mask, self._chunks)
             self._sink.leave_room(self._additions.n_bytes)
             self._sound = undo.enter_context(closing(self._encoder()))
             self._sink.check()

@@ -15,6 +15,7 @@ from duetto.audio import EXTENSIONS, AudioInfo, AudioWriter, output_format
 from duetto.audio.encoding import encoder_settings
 from duetto.audio.formats import depth
 from duetto.audio.tagging import read_tags
+from duetto.audio.timeline import timeline_chunks
 from duetto.errors import AudioError, ConfigError
 from duetto.separation.remainder import STEMS, mix_block, null_residual, split_block
 
@@ -181,6 +182,8 @@ class StemFiles:
         _refuse_overwriting(song, self.paths.values())
         _refuse_outside(Path(out), self.paths.values())
         tags, self._notes = read_tags(song)
+        is_wav = container in ("WAV", "RF64")
+        chunks = timeline_chunks(song, start=self.start, stop=self.stop) if is_wav else ()
         settings = encoder_settings(
             container,
             sample_rate=info.sample_rate,
@@ -199,6 +202,7 @@ class StemFiles:
                 channel_mask=info.channel_mask,
                 settings=settings,
                 tags=tags and tags.of_stem(stem, song.stem),
+                chunks=chunks,
             )
             for stem, path in self.paths.items()
         }
