@@ -231,7 +231,7 @@ def test_versions_agree(wheel: Path) -> None:
 def test_the_base_install_is_light() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     names = {requirement.partition(">")[0] for requirement in project["dependencies"]}
-    assert names == {"click", "lazy-loader", "numpy", "onnxruntime", "soundfile"}
+    assert names == {"click", "lazy-loader", "numpy", "onnxruntime", "samplerate", "soundfile"}
 
 
 def test_the_base_install_brings_no_gpl_package() -> None:

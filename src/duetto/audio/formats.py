@@ -22,11 +22,12 @@ _DEPTHS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "
      "NMS_ADPCM_16", "NMS_ADPCM_24", "NMS_ADPCM_32"), 16
 )  # fmt: skip
 _CODECS = {"OGG": "VORBIS", "OPUS": "OPUS", "MP3": "MPEG_LAYER_III", "M4A": "AAC"}
+_OPUS_RATES = (8000, 12_000, 16_000, 24_000, 48_000)  # Hz
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)  # Hz
 _LIMITS = {
     "M4A": "1 to 6 channels at 8, 11.025, 12, 16, 22.05, 24, 32, 44.1, 48, 64, 88.2 or 96 kHz",
     "MP3": "1 or 2 channels at 8, 11.025, 12, 16, 22.05, 24, 32, 44.1 or 48 kHz",
-    "OPUS": "8, 12, 16, 24 or 48 kHz",
+    "OPUS": "1 to 255 channels",
     "FLAC": "1 to 8 channels, and above 65.535 kHz only multiples of 10 Hz",
 }
 
@@ -87,6 +88,11 @@ def default_subtype(container: str) -> str:
 def own_name(container: str) -> str:
     """What libsndfile calls a container."""
     return "OGG" if container == "OPUS" else container
+
+
+def written_rate(subtype: str, sample_rate: int) -> int:
+    """The sample rate in Hz at which `AudioWriter` writes audio: 48 kHz where Opus does not know its own."""
+    return 48_000 if subtype == "OPUS" and sample_rate not in _OPUS_RATES else sample_rate
 
 
 def output_format(
@@ -166,8 +172,9 @@ def _can_hold(container: str, subtype: str, sample_rate: int, n_channels: int) -
     """Whether a container and subtype can hold audio of this rate and channel count: one sample is tried."""
     if container == "M4A":
         return sample_rate in _AAC_RATES and n_channels <= 6
+    rate = written_rate(subtype, sample_rate)
     try:
-        soundfile.write(io.BytesIO(), np.zeros((1, n_channels)), sample_rate, subtype, format=container)
+        soundfile.write(io.BytesIO(), np.zeros((1, n_channels)), rate, subtype, format=container)
     except soundfile.LibsndfileError:
         return False
     return True

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from duetto.audio import ffmpeg, libsndfile
 from duetto.audio.atomic import replacing
 from duetto.audio.channels import XIPH_MASKS, XIPH_ORDER, places, same_places
-from duetto.audio.formats import check_holds, depth, own_name, stored_bytes
+from duetto.audio.formats import check_holds, depth, own_name, stored_bytes, written_rate
 from duetto.audio.header_writer import USUAL_MASKS, Additions, Chunk, mend
+from duetto.audio.resampler import Resampler
 from duetto.audio.tagging import basic_texts, write_tags
 from duetto.audio.tags import Tags
 from duetto.audio.waveform import check_finite, check_n_channels, check_sample_rate
@@ -41,7 +42,7 @@ class AudioWriter:
 
     Args:
         path: The file to write; missing folders are made.
-        sample_rate: In Hz.
+        sample_rate: Of the blocks, in Hz. Opus that does not know it is written at 48 kHz.
         n_channels: Number of channels.
         container: A key of `EXTENSIONS`. A WAV of more than 4 GiB becomes RF64, which its readers take too.
         subtype: A subtype that the container can hold.
@@ -83,6 +84,8 @@ class AudioWriter:
         check_n_channels(n_channels, str(path))
         check_holds(container, subtype, self.sample_rate, n_channels)
         self.channel_mask = _checked_mask(self.path, container, n_channels, channel_mask)
+        rate = written_rate(subtype, self.sample_rate)
+        self._resampler = None if rate == sample_rate else Resampler(self.sample_rate, rate, n_channels)
         self._settings = settings
         self._tags = tags
         self._chunks = chunks
@@ -121,7 +124,7 @@ class AudioWriter:
             self._commit()
 
     def _encoder(self) -> _Encoder:
-        form = self.sample_rate, self.n_channels
+        form = written_rate(self.subtype, self.sample_rate), self.n_channels
         texts, notes = basic_texts(self.container, self._tags, name=self.path)
         self.notes += notes
         if self.container == "M4A":
@@ -150,9 +153,12 @@ class AudioWriter:
         samples = self._native(block)
         self._check_fits(self._n_written + len(samples))
         with self._explained():
-            for start in range(0, len(samples), _BLOCK):
-                self._sound.write(samples[start : start + _BLOCK])
-                self._sink.check()
+            self._encode(self._resampler.process(samples) if self._resampler else samples)
+
+    def _encode(self, samples: NDArray[Any]) -> None:
+        for start in range(0, len(samples), _BLOCK):
+            self._sound.write(samples[start : start + _BLOCK])
+            self._sink.check()
         self._n_written += len(samples)
 
     def _check_fits(self, n_samples: int) -> None:
@@ -183,6 +189,8 @@ class AudioWriter:
 
     def _commit(self) -> None:
         """Finish the temporary file, which then takes its name."""
+        if self._resampler:
+            self._encode(self._resampler.finish())
         self._sound.close()
         self._sink.check()
         self._additions.write(self._part)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from duetto.audio import EXTENSIONS, AudioInfo, AudioWriter, output_format
 from duetto.audio.encoding import encoder_settings
-from duetto.audio.formats import depth
+from duetto.audio.formats import depth, written_rate
 from duetto.audio.tagging import read_tags
 from duetto.audio.timeline import timeline_chunks
 from duetto.errors import AudioError, ConfigError
@@ -104,7 +104,7 @@ class SeparatedFile:
         peaks: stem -> largest absolute sample, full scale being 1, before lossy coding.
         null_residual: largest |sum of the stems - mixture| before lossy coding, full scale being 1; 0 where
             whole numbers were written of at least the song's depth and nothing was saturated; None where
-            not all stems were written.
+            not all stems were written, or at another sample rate.
         notes: what a user should hear of, though nothing failed.
     """
 
@@ -209,7 +209,13 @@ class StemFiles:
         self._gains = {stem: 10 ** (level / 20) for stem, level in (options.mix or {}).items()}
         self._n_clipped = 0
         self._peaks = dict.fromkeys(self.paths, 0.0)
-        self._residual = 0.0 if options.written == STEMS else None
+        rate = written_rate(subtype, info.sample_rate)
+        if rate != info.sample_rate:
+            self._notes.append(
+                f"{song}: the stems are resampled from {info.sample_rate} to {rate} Hz, which Opus needs; no "
+                "exact sum is promised for them"
+            )
+        self._residual = 0.0 if options.written == STEMS and rate == info.sample_rate else None
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
