@@ -1,44 +1,136 @@
-"""Writes docs/models.md from what the bundles that ship say of themselves.
+"""Writes the page of the models and the licence of their weights from the metadata of the models that ship.
 
 Usage: python scripts/model_cards.py
+
+It writes docs/reference/models.md and src/duetto/models/weights/LICENSE.md. The figures of the first table of
+the page, which compares the models, stand in docs/reference/validation-mixtures.json beside the command that
+printed them.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from duetto.models.onnx_model import Bundle, BundleMetadata, list_bundles
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "models.md"
-CHANNELS = {1: "the middle", 2: "the middle and the side"}
-KEPT = {"best": "best on the dev tracks", "last": "last"}
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "reference" / "models.md"
+MIXTURES = PAGE.with_name("validation-mixtures.json")
+LICENCES = ROOT / "src" / "duetto" / "models" / "weights" / "LICENSE.md"
+CHANNELS = {1: "the mid channel", 2: "the mid and the side channel"}
+KEPT = {"best": "best by validation score", "last": "last"}
 HEAD = """# Models
 
-This page is written by `python scripts/model_cards.py` from the bundles' own metadata, which
-`duetto models NAME --json` prints whole.
+This page is written by `python scripts/model_cards.py` from the metadata of the model files, which `duetto models NAME --json` prints in full.
+The licences of the weights, with the licence of each training set, are in `src/duetto/models/weights/LICENSE.md`.
+
+## Which model
+
+- `duetto`, the default: released songs, in stereo or mono.
+- `mir1k`: a lead voice over karaoke music in mono, and comparison with the papers' tables. Five passes, so five times as slow.
+- `drnn`: real time with `duetto stream`, and the network of Huang et al. (2014).
+"""
+VALIDATION = """## Validation mixtures
+
+Vocals SI-SDR in dB on mixtures of singers and music that are in no training set of the three models, mixed at equal energy.
+Checkpoints of `duetto` were chosen by these mixtures, so for `duetto` they are a validation set, not a test set.
+"""
+AFTER = """`mir1k` is better on most plain mono mixtures, although its training set has two singers and karaoke music only; it averages five passes.
+`duetto` is better on produced songs, on electronic music, on pitch-corrected vocals, on quiet songs, and where there is music or a voice alone.
+"""
+LICENCE_HEAD = """# Licences of the model files
+
+The code of Duetto is under the MIT licence.
+The weights in this folder have licences of their own, because these depend on the data that trained them.
+This file is written by `python scripts/model_cards.py` from the metadata of the models.
+
+"""
+LICENCE_TAIL = """
+## What the licences mean
+
+- **CC BY-NC-SA 4.0**: you may use, share and change the weights for non-commercial purposes, with credit, under the same licence. A model
+  that is trained from such weights is under the same licence. The text is at <https://creativecommons.org/licenses/by-nc-sa/4.0/>.
+- **MIT**: you may use, share and change the weights for any purpose with the copyright notice. The training set MIR-1K was
+  published for research, so ask its authors before a commercial use.
+
+## Licences of the training sets
+
+| training set | licence | source |
+|---|---|---|
+| MIR-1K | for research | Hsu and Jang, IEEE TASLP 18(2), 2010 |
+| GTSinger | CC BY-NC-SA 4.0 | GTSinger/GTSinger.github.io |
+| M4Singer | CC BY-NC-SA 4.0 | M4Singer/M4Singer.github.io |
+| PJS | CC BY-SA 4.0 | justln1113/TEST |
+| beatgame | CC BY-SA 3.0, GPL or free, per track | bydariogamer/beatgame |
+| opendungeons | CC BY-SA 3.0 | OpenDungeons/OpenDungeons |
+| opensurge | CC BY or CC BY-SA, per track | alemart/opensurge |
+| tuxemon | CC0, CC BY or CC BY-SA, per track | Tuxemon/Tuxemon |
+| unknown-horizons | CC BY-SA 3.0 | unknown-horizons/unknown-horizons |
+| valyriatear | CC BY 3.0, CC BY-SA 3.0 or CC0, per track | ValyriaTear/ValyriaTear |
+| rendered songs | MIT (the sound fonts FluidR3 and MuseScore General) | `scripts/render_band.py` |
+
+The dictionaries of the method `mlrr` (`baselines/mlrr.npz`) are under the MIT licence; they were learned from MIR-1K.
 """
 
 
 def page() -> str:
-    return "\n".join([HEAD, *(card(Bundle(path)) for path in list_bundles().values())])
+    models = [Bundle(path) for path in list_bundles().values()]
+    return "\n".join([HEAD, *overview(models), VALIDATION, *mixtures(), AFTER, *(card(model) for model in models)])
+
+
+def licences() -> str:
+    """The text of weights/LICENSE.md."""
+    lines = ["| file | licence | trained on |", "|---|---|---|"]
+    for path in list_bundles().values():
+        metadata = Bundle(path).metadata
+        lines.append(f"| `{path.name}` | {metadata.licence} | {metadata.training_data} |")
+    return LICENCE_HEAD + "\n".join(lines) + "\n" + LICENCE_TAIL
+
+
+def overview(models: list[Bundle]) -> list[str]:
+    lines = ["| model | weights | file | look-ahead | passes | licence of the weights |", "|---|---|---|---|---|---|"]
+    for model in models:
+        metadata = model.metadata
+        lines.append(
+            f"| [`{metadata.name}`](#{metadata.name}) | {metadata.n_parameters:,} | {model.n_bytes / 1e6:.1f} MB | "
+            f"{look_ahead(metadata)} | {metadata.n_passes} | {metadata.licence} |"
+        )
+    return [*lines, ""]
+
+
+def mixtures() -> list[str]:
+    """The table of docs/reference/validation-mixtures.json, under its commands."""
+    table = json.loads(MIXTURES.read_text(encoding="utf-8"))
+    lines = [*(f"    {command}" for command in table["commands"]), ""]
+    lines += [f"| | {' | '.join(table['columns'])} |", "|---" * (len(table["columns"]) + 1) + "|"]
+    for name, figures in table["rows"].items():
+        lines.append(f"| {name} | {' | '.join('' if value is None else str(value) for value in figures)} |")
+    return [*lines, ""]
+
+
+def look_ahead(metadata: BundleMetadata) -> str:
+    seconds = metadata.look_ahead * metadata.hop_length / metadata.sample_rate
+    return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 def card(bundle: Bundle) -> str:
     metadata = bundle.metadata
-    seconds = metadata.look_ahead * metadata.hop_length / metadata.sample_rate
     channels = CHANNELS[metadata.n_channels]
-    sees = "magnitudes" if metadata.input == "magnitude" else f"complex spectrograms of {channels}"
+    network_input = (
+        "magnitude spectrogram" if metadata.input == "magnitude" else f"complex spectrogram of {channels}"
+    )
     rows = {
-        "for": metadata.recipe.get("use", "not said"),
+        "for": metadata.recipe.get("use", "not stated"),
         "network": metadata.summary,
         "weights": f"{metadata.n_parameters:,} in {bundle.n_bytes / 1e6:.1f} MB",
-        "transform": f"{metadata.n_fft} points every {metadata.hop_length}, {metadata.window} window, "
-        f"at {metadata.sample_rate} Hz; scaled to the song's sample rate",
-        "sees": sees,
-        "look-ahead": f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s",
-        **({"hears a song": f"{metadata.n_passes} times, at other speeds"} if metadata.n_passes > 1 else {}),
+        "STFT": f"n_fft {metadata.n_fft}, hop_length {metadata.hop_length}, {metadata.window} window, "
+        f"at {metadata.sample_rate} Hz; scaled to the sample rate of the song",
+        "input": network_input,
+        "look-ahead": look_ahead(metadata),
+        **({"passes": f"{metadata.n_passes}, at other speeds"} if metadata.n_passes > 1 else {}),
         "trained on": metadata.training_data,
-        "trained with": training(metadata),
+        "training command": training(metadata),
         "licence": metadata.licence,
         "known failures": metadata.recipe.get("failures", "not known"),
     }
@@ -70,7 +162,7 @@ def training(metadata: BundleMetadata) -> str:
     if "mean_with" in training:
         text += f", averaged with those of `{training['mean_with']}`"
     if "start" in unusual:
-        text += "; [where the start came from](experiments.md#to-train-the-bundles-again)"
+        text += "; initialised as the [training commands](../research/lab-notes/training-commands.md) say"
     return text
 
 
@@ -92,7 +184,7 @@ def held_out(metadata: BundleMetadata) -> list[str]:
     protocol = next(iter(groups.values()))
     band = " --band FOLDER" if any("band" in name for name in groups) else ""
     return [
-        f"Scores in dB on singers and music that it never heard ({protocol['protocol']}; "
+        f"Validation scores in dB on singers and music that are not in the training set ({protocol['protocol']}; "
         f"{protocol['aggregation']}; intervals: {protocol['interval']}), as printed by",
         "",
         f"    python scripts/held_out.py ../shared/data{band} --model {metadata.name}",
@@ -118,8 +210,9 @@ def cell(mean: float, low: float | None, high: float | None) -> str:
 
 
 def main() -> None:
-    PAGE.write_text(page(), encoding="utf-8")
-    print(PAGE)
+    for path, text in ((PAGE, page()), (LICENCES, licences())):
+        path.write_text(text, encoding="utf-8")
+        print(path)
 
 
 if __name__ == "__main__":

@@ -66,5 +66,5 @@ def test_the_dev_score_is_the_one_that_was_seen_in_training(shared: Path) -> Non
 
 def test_the_page_of_models_is_generated() -> None:
     page = runpy.run_path(str(ROOT / "scripts/model_cards.py"))["page"]()
-    assert page == (ROOT / "docs/models.md").read_text(encoding="utf-8")
+    assert page == (ROOT / "docs/reference/models.md").read_text(encoding="utf-8")
     assert all(f"## {name}\n" in page for name in list_bundles())

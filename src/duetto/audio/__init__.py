@@ -29,7 +29,7 @@ def load_audio(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
     Raises:
         AudioError: As `AudioReader`.
 
-    Example:
+    Examples:
         >>> import duetto
         >>> audio, sample_rate = duetto.load_audio("song.flac")
         >>> audio.shape, audio.dtype, sample_rate
@@ -66,7 +66,7 @@ def save_audio(
     Raises:
         AudioError: As `check_waveform` and `AudioWriter`, or the extension is unknown.
 
-    Example:
+    Examples:
         >>> import duetto, numpy as np
         >>> tone = 1.1 * np.sin(2 * np.pi * 440 * np.arange(44100) / 44100)
         >>> duetto.save_audio("tone.wav", tone, 44100)

@@ -159,7 +159,7 @@ def separate_files(
             used, an option out of range, an extra that is not installed.
         ModelError: no such bundle.
 
-    Example:
+    Examples:
         >>> import duetto
         >>> def say(record, summary):
         ...     print(record.status, sorted(record.outputs))

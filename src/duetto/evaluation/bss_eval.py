@@ -91,7 +91,7 @@ def bss_eval(
     Source:
         Vincent, Gribonval and Févotte, "Performance measurement in blind audio source separation", 2006.
 
-    Example:
+    Examples:
         >>> import duetto, numpy as np
         >>> vocals, accompaniment = np.random.default_rng(0).normal(size=(2, 8000))
         >>> references = {"vocals": vocals, "accompaniment": accompaniment}
@@ -134,7 +134,7 @@ def si_sdr(reference: ArrayLike, estimate: ArrayLike) -> float:
     Source:
         Le Roux, Wisdom, Erdogan and Hershey, "SDR - half-baked or well done?", 2019.
 
-    Example:
+    Examples:
         >>> import duetto
         >>> round(duetto.si_sdr([3.0, 4.0, 0.0], [6.0, 8.0, 1.0]))
         20

@@ -167,7 +167,7 @@ def evaluate(
         DatasetError: a track that cannot be loaded.
         MetricError: there is no track whose sources all sound.
 
-    Example:
+    Examples:
         >>> import duetto, numpy as np
         >>> rng = np.random.default_rng(0)
         >>> for stem in ("vocals", "accompaniment"):

@@ -266,7 +266,7 @@ class Bundle:
 def list_bundles() -> dict[str, Path]:
     """The bundles that ship: name -> path.
 
-    Example:
+    Examples:
         >>> import duetto
         >>> duetto.list_bundles()["drnn"].name
         'drnn.onnx'

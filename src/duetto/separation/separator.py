@@ -59,7 +59,7 @@ class Separator:
         ModelError: no such model, or a damaged model file.
         ConfigError: an option out of range.
 
-    Example:
+    Examples:
         >>> import duetto
         >>> separator = duetto.Separator("drnn", mask="ratio")  # load once, use often, from any thread
         >>> separator.settings.n_passes
@@ -121,7 +121,7 @@ class Separator:
         Raises:
             AudioError: a waveform or sample rate that the gate refuses.
 
-        Example:
+        Examples:
             >>> import duetto
             >>> audio, sample_rate = duetto.load_audio("song.flac")
             >>> stems = duetto.Separator().separate(audio, sample_rate)
@@ -166,7 +166,7 @@ class Separator:
         Raises:
             AudioError: a block that the gate refuses.
 
-        Example:
+        Examples:
             >>> import duetto, numpy as np
             >>> audio, sample_rate = duetto.load_audio("song.flac")
             >>> blocks = np.array_split(audio[:, :sample_rate], 50, axis=-1)  # 20 ms each, as they come in
@@ -212,7 +212,7 @@ class Separator:
             AudioError: the song cannot be read or a stem cannot be written; no partial file is left.
             ConfigError: a template that cannot be used, or options that the song or the format cannot meet.
 
-        Example:
+        Examples:
             >>> import duetto
             >>> done = duetto.Separator().separate_file("song.flac", "stems")
             >>> [path.as_posix() for path in done.paths.values()]
@@ -327,7 +327,7 @@ def separate(song: str | os.PathLike[str]) -> dict[str, Waveform]:
     Raises:
         AudioError: the song cannot be read.
 
-    Example:
+    Examples:
         >>> import duetto
         >>> stems = duetto.separate("song.flac")
         >>> {name: stem.shape for name, stem in stems.items()}
