@@ -2,9 +2,9 @@
 
 Usage: python scripts/model_cards.py
 
-It writes docs/reference/models.md and src/duetto/models/weights/LICENSE.md. The figures of the first table of
-the page, which compares the models, stand in docs/reference/validation-mixtures.json beside the command that
-printed them.
+It writes docs/reference/models.md and src/duetto/models/weights/LICENSE.md. What a model is for and its known
+failures come from its recipe; the figures of the table that compares the models stand in
+docs/reference/validation-mixtures.json beside the command that printed them.
 """
 
 import json
@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from duetto.models.onnx_model import Bundle, BundleMetadata, list_bundles
+from duetto.training.config_io import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reference" / "models.md"
 MIXTURES = PAGE.with_name("validation-mixtures.json")
 LICENCES = ROOT / "src" / "duetto" / "models" / "weights" / "LICENSE.md"
 CHANNELS = {1: "the mid channel", 2: "the mid and the side channel"}
-KEPT = {"best": "best by validation score", "last": "last"}
+SELECTED = {"best": "best by validation score", "last": "last"}
+RENAMED = {"start": "init_from", "keep": "checkpoint_selection"}
+"""Settings of a run in the metadata of models that were trained before version 0.2."""
 HEAD = """# Models
 
 This page is written by `python scripts/model_cards.py` from the metadata of the model files, which `duetto models NAME --json` prints in full.
@@ -76,7 +79,9 @@ The dictionaries of the method `mlrr` (`baselines/mlrr.npz`) are under the MIT l
 
 def page() -> str:
     models = [Bundle(path) for path in list_bundles().values()]
-    return "\n".join([HEAD, *overview(models), VALIDATION, *mixtures(), AFTER, *(card(model) for model in models)])
+    return "\n".join(
+        [HEAD, *overview(models), VALIDATION, *mixtures(), AFTER, *(card(model) for model in models)]
+    )
 
 
 def licences() -> str:
@@ -89,7 +94,10 @@ def licences() -> str:
 
 
 def overview(models: list[Bundle]) -> list[str]:
-    lines = ["| model | weights | file | look-ahead | passes | licence of the weights |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| model | weights | file | look-ahead | passes | licence of the weights |",
+        "|---|---|---|---|---|---|",
+    ]
     for model in models:
         metadata = model.metadata
         lines.append(
@@ -120,8 +128,9 @@ def card(bundle: Bundle) -> str:
     network_input = (
         "magnitude spectrogram" if metadata.input == "magnitude" else f"complex spectrogram of {channels}"
     )
+    recipe = load_config(metadata.recipe["name"])
     rows = {
-        "for": metadata.recipe.get("use", "not stated"),
+        "for": recipe.use,
         "network": metadata.summary,
         "weights": f"{metadata.n_parameters:,} in {bundle.n_bytes / 1e6:.1f} MB",
         "STFT": f"n_fft {metadata.n_fft}, hop_length {metadata.hop_length}, {metadata.window} window, "
@@ -132,7 +141,7 @@ def card(bundle: Bundle) -> str:
         "trained on": metadata.training_data,
         "training command": training(metadata),
         "licence": metadata.licence,
-        "known failures": metadata.recipe.get("failures", "not known"),
+        "known failures": recipe.failures,
     }
     if speed := metadata.metrics.get("speed"):
         rows["speed"] = speed
@@ -150,18 +159,19 @@ def training(metadata: BundleMetadata) -> str:
     optimiser = {"adamw": "AdamW", "lbfgs": "L-BFGS", "muon": "Muon and AdamW"}[
         metadata.recipe["optimiser"]["kind"]
     ]
-    usual = {"start": "", "precision": "32-true"}
-    unusual = {key: value for key, value in metadata.recipe["run"].items() if usual.get(key, value) != value}
+    run = {RENAMED.get(key, key): value for key, value in metadata.recipe["run"].items()}
+    usual = {"init_from": "", "precision": "32-true"}
+    unusual = {key: value for key, value in run.items() if usual.get(key, value) != value}
     options = "".join(f" --set run.{key}={value}" for key, value in unusual.items())
     text = f"`duetto train {metadata.recipe['name']} --data FOLDER{options}`, {optimiser}"
     if training:
         text += (
             f", {training['step']} steps in {training['seconds'] / 60:.0f} minutes; the weights of step "
-            f"{training['best_step']}, the {KEPT[metadata.recipe['run'].get('keep', 'best')]}"
+            f"{training['best_step']}, the {SELECTED[run.get('checkpoint_selection', 'best')]}"
         )
     if "mean_with" in training:
         text += f", averaged with those of `{training['mean_with']}`"
-    if "start" in unusual:
+    if "init_from" in unusual:
         text += "; initialised as the [training commands](../research/lab-notes/training-commands.md) say"
     return text
 
