@@ -9,7 +9,7 @@ import pytest
 import duetto
 from duetto.cli.separate import EXAMPLE
 
-SHOWN = {"Track", "load_tracks"} | {"FileOptions", "SeparatedFile", "SeparationSettings"}  # in those of others
+SHOWN = {"Track", "load_tracks", "FileOptions", "SeparatedFile", "SeparationSettings"}  # in other examples
 NAMES = sorted({name for name in duetto.__all__ if not name.endswith("Error")} - SHOWN)
 METHODS = {"separate", "stream", "separate_file"}  # of a Separator
 
