@@ -23,6 +23,7 @@ from duetto.audio import (
     save_audio,
     to_float,
 )
+from duetto.audio.channels import XIPH_MASKS
 from duetto.errors import AudioError
 
 INTEGER_FORMATS = [
@@ -99,7 +100,8 @@ def test_integers_survive_reading_and_writing_bit_for_bit(
                 writer.write(block)
     copy, copied_info = read(tmp_path / "second")
     np.testing.assert_array_equal(copy, original)
-    assert copied_info == info == AudioInfo(sample_rate, n_channels, n_samples, container, subtype)
+    mask = XIPH_MASKS[n_channels] if container == "FLAC" and n_channels > 2 else 0
+    assert copied_info == info == AudioInfo(sample_rate, n_channels, n_samples, container, subtype, mask)
     assert (tmp_path / "second").read_bytes() == first.read_bytes()
 
 
@@ -312,7 +314,7 @@ def test_what_is_no_audio_file(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="no named pipes in folders")
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
-    assert_refused(tmp_path / "pipe.wav", "is no file")
+    assert_refused(tmp_path / "pipe.wav", "is not a regular file")
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="permissions do not bind this user")
@@ -328,7 +330,6 @@ def test_audio_out_of_range(tmp_path):
         ("fast.wav", 9, 1, 384_000, "WAV", "sample rate 384000"),
         ("wide.wav", 9, 65, 8000, "WAV", "65 channels; allowed: 1 to 64"),
         ("none.wav", 0, 1, 8000, "WAV", "holds no samples"),
-        ("song.au", 9, 1, 8000, "AU", "is a AU file; allowed: .*WAV"),
     ]:
         path = tmp_path / name
         soundfile.write(path, np.zeros((n_samples, n_channels)), sample_rate, "PCM_16", format=container)

@@ -7,21 +7,26 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from duetto.audio.formats import CONTAINERS, EXTENSIONS, AudioInfo, default_subtype, depth, output_format
+from duetto.audio.input_file import AudioFile
 from duetto.audio.reader import AudioReader
 from duetto.audio.waveform import check_waveform, quantise, to_float
 from duetto.audio.writer import AudioWriter
 from duetto.errors import AudioError
 
 __all__ = [
-    "CONTAINERS", "EXTENSIONS", "AudioInfo", "AudioReader", "AudioWriter", "check_waveform", "load_audio",
-    "output_format", "quantise", "save_audio", "to_float",
+    "CONTAINERS", "EXTENSIONS", "AudioFile", "AudioInfo", "AudioReader", "AudioWriter", "check_waveform",
+    "load_audio", "output_format", "quantise", "save_audio", "to_float",
 ]  # fmt: skip
 
 _BLOCK = 65_536  # samples
 
 
-def load_audio(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
+def load_audio(source: AudioFile, *, audio_track: int | str | None = None) -> tuple[NDArray[np.float32], int]:
     """Read a whole file.
+
+    Args:
+        source: A path, the content of a file as bytes, or a binary file object that can seek.
+        audio_track: Which sound track of a film: its number from 1, or its language, such as "eng".
 
     Returns:
         The waveform (n_channels, n_samples) as float32, full scale 1, and the sample rate in Hz.
@@ -35,13 +40,13 @@ def load_audio(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
         >>> audio.shape, audio.dtype, sample_rate
         ((2, 512662), dtype('float32'), 44100)
     """
-    with AudioReader(path) as reader:
+    with AudioReader(source, audio_track=audio_track) as reader:
         info = reader.info
         try:
             audio = np.empty((info.n_channels, info.n_samples), np.float32)
         except MemoryError as error:
             size = f"{info.n_samples} samples of {info.n_channels} channels"
-            raise AudioError(f"{path} does not fit into memory: {size}; read it in blocks") from error
+            raise AudioError(f"{reader.name} does not fit into memory: {size}; read it in blocks") from error
         n_read = 0
         for block in reader.blocks(_BLOCK):
             audio[:, n_read : n_read + block.shape[1]] = to_float(block, info.bits)

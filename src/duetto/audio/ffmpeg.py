@@ -1,8 +1,10 @@
-"""What FFmpeg reads and writes, through PyAV, where libsndfile cannot: MP4, M4A, Matroska, WebM, WMA, AAC."""
+"""What FFmpeg reads and writes, through PyAV, where libsndfile cannot: films, M4A, WMA, AC-3 and more."""
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO
@@ -10,43 +12,59 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from duetto.audio.containers import after_id3
 from duetto.audio.formats import AudioInfo
+from duetto.audio.input_file import InputFile
 from duetto.audio.waveform import check_n_channels, check_sample_rate
 from duetto.errors import AudioError
 
-_CONTAINERS = {"mov": "MP4", "matroska": "MATROSKA", "asf": "ASF", "aac": "ADTS"}  # by FFmpeg's names
+_CONTAINERS = {"mov": "MP4", "aac": "ADTS", "mpegts": "MPEG-TS", "ogg": "OGG FLAC"}  # by FFmpeg's names
 AAC_MASKS = {1: (0x4,), 2: (0x3,), 3: (0x7, 0xB, 0x103), 4: (0x107, 0x33), 5: (0x37,), 6: (0x3F,)}
 """The channel masks that AAC can tell, by number of channels; the first where none is known."""
 
 _TAG_NAMES = {"tracknumber": "track"}  # FFmpeg's, where they differ from those of Vorbis comments
 _BITEXACT = 1 << 23  # AV_CODEC_FLAG_BITEXACT: no version of FFmpeg in the file
 _DEFAULT_KBPS = 96  # per channel
+_SPEAKERS = (
+    "FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC", "BC", "SL", "SR", "TC", "TFL", "TFC", "TFR", "TBL",
+    "TBC", "TBR",
+)  # fmt: skip
+_BITS = {name: 1 << bit for bit, name in enumerate(_SPEAKERS)}  # as in a channel mask of WAV
+_MOST_PLANES = 7  # PyAV reads beyond the list of planes where there are 8 or more
+_REFERRING = frozenset({
+    "concat", "dash", "ffmetadata", "hls", "imf", "lavfi", "rtp", "rtsp", "sap", "sdp", "vapoursynth",
+    "webm_dash_manifest",
+})  # fmt: skip
+"""Formats that make FFmpeg open other files or addresses."""
+
+_RAW = frozenset({"mp3"})  # read by libsndfile, and found by FFmpeg in noise
+_PRIMING = 2112  # samples that an encoder may put first; the stated duration of a track may count them
+_STATING = ("matroska", "asf", "avi")  # formats whose header states how long the longest track lasts
+_SECOND = 1_000_000  # FFmpeg's unit of a container's duration
 
 
-def recognise(path: Path) -> str | None:
-    """FFmpeg's name of a file's format, told from its first bytes; None where it is none of these.
+@cache
+def _allowed_formats() -> str:
+    """All formats that FFmpeg reads but playlists, pictures and devices, so that it opens no other file."""
+    import av
 
-    FFmpeg itself is never asked: it would take playlists too, and open what they name.
-    """
-    with path.open("rb") as file:
-        head = file.read(16)
-        if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
-            return "mov"
-        if head.startswith(b"\x1a\x45\xdf\xa3"):
-            return "matroska"
-        if head.startswith(b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"):
-            return "asf"
-        file.seek(after_id3(head))
-        sync = file.read(2)
-    return "aac" if len(sync) == 2 and sync[0] == 0xFF and sync[1] & 0xF6 == 0xF0 else None
+    names = []
+    for name in av.formats_available:
+        if name in _REFERRING or name in _RAW or "pipe" in name or name.startswith("image2"):
+            continue
+        try:
+            form = av.ContainerFormat(name, "r")
+        except ValueError:  # only written
+            continue
+        if not form.no_file:
+            names.append(name)
+    return ",".join(names)
 
 
 def need_av(path: Path) -> Any:
     """The module av.
 
     Raises:
-        AudioError: it is not installed.
+        AudioError: It is not installed.
     """
     try:
         import av
@@ -58,88 +76,162 @@ def need_av(path: Path) -> Any:
 
 
 class Source:
-    """The first good audio stream of a file.
+    """The sound of a file that FFmpeg decodes.
 
     Args:
-        path: the file.
-        name: its format, as `recognise` says.
+        file: The file.
+        reason: What it is, where that is known of a file that libsndfile cannot decode; else empty.
+        audio_track: The sound track: its number from 1, or its language; by default FFmpeg chooses.
 
     Attributes:
-        info: its audio; the length is counted by decoding, since most of these files only estimate it.
+        info: Its audio; the length is counted by decoding, since most of these files only estimate it.
 
     Raises:
-        AudioError: it is damaged, has no audio, or PyAV is missing.
+        AudioError: It is damaged, cut off, no audio file or without such a sound track, or PyAV is missing.
     """
 
-    def __init__(self, path: Path, name: str) -> None:
-        self._path, self._name = path, name
-        self._av = need_av(path)
-        with self._opened() as (_, stream):
+    def __init__(self, file: InputFile, reason: str, audio_track: int | str | None = None) -> None:
+        self._file, self._track = file, audio_track
+        try:
+            import av
+        except ModuleNotFoundError as error:
+            what = f"is {reason} and" if reason else "is either not an audio file or"
+            raise AudioError(
+                f"{file.name} {what} needs FFmpeg, which is not installed; run pip install 'duetto[av]'"
+            ) from error
+        self._av = av
+        with self._opened() as (container, stream):
             codec = stream.codec_context
-            sample_rate = check_sample_rate(codec.sample_rate, str(path))
-            n_channels = codec.layout.nb_channels
-            check_n_channels(n_channels, str(path))
-            subtype = _subtype(codec)
-        self.info = AudioInfo(sample_rate, n_channels, 0, _CONTAINERS[name], subtype)
-        n_samples = sum(map(len, self._frames()))
-        self.info = AudioInfo(sample_rate, n_channels, n_samples, _CONTAINERS[name], subtype)
+            sample_rate = check_sample_rate(codec.sample_rate, file.name)
+            check_n_channels(codec.layout.nb_channels, file.name)
+            name = container.format.name.split(",")[0]
+            mask, self._order = _places(codec.layout)
+            self.info = AudioInfo(
+                sample_rate,
+                codec.layout.nb_channels,
+                0,
+                _CONTAINERS.get(name, name.upper()),
+                _subtype(codec),
+                mask if codec.layout.nb_channels > 2 else 0,
+            )
+            stated = _stated_samples(container, stream)
+        self._n_samples = self._length(stated)
+        self.info = replace(self.info, n_samples=self._n_samples)
 
     def decode(self, n_samples: int) -> Generator[NDArray[Any]]:
-        """Read (n, n_channels) arrays as soundfile gives them: integers fill 32 bits from the left."""
-        waiting: list[NDArray[Any]] = []
-        n_waiting = 0
+        """Read (n, n_channels) arrays, each a frame of the codec; integers fill 32 bits from the left."""
+        left = self._n_samples
         for samples in self._frames():
-            waiting.append(samples)
-            n_waiting += len(samples)
-            if n_waiting >= n_samples:
-                joined = np.concatenate(waiting)
-                for start in range(0, n_waiting - n_samples + 1, n_samples):
-                    yield joined[start : start + n_samples]
-                waiting = [joined[n_waiting - n_waiting % n_samples :]]
-                n_waiting %= n_samples
-        if n_waiting:
-            yield np.concatenate(waiting)
+            yield samples[:left]
+            left -= len(samples[:left])
+
+    def _length(self, stated: tuple[int, bool]) -> int:
+        """How many of the samples that decode are the song's."""
+        n_decoded = longest = 0
+        for samples in self._frames():
+            n_decoded, longest = n_decoded + len(samples), max(longest, len(samples))
+        n_stated, exact = stated
+        slack = longest + _PRIMING if self.info.lossy else 0
+        if not exact:
+            slack += self.info.sample_rate
+        if n_stated - n_decoded > slack:
+            counts = f"its header promises {n_stated} samples, {n_decoded} are there"
+            raise AudioError(f"{self._file.name} is truncated: {counts}; get a whole copy of it")
+        # The last packet of a track may hold more than the track. A stated length that leaves out more than a
+        # packet is wrong.
+        return n_stated if exact and 0 < n_decoded - n_stated < longest and n_stated else n_decoded
 
     def _frames(self) -> Iterator[NDArray[Any]]:
-        n_read = 0
+        n_read, n_channels = 0, self.info.n_channels
+        resampler = None
         with self._opened() as (container, stream):
-            left = _length(stream)
             for frame in container.decode(stream):
-                if (
-                    frame.sample_rate != self.info.sample_rate
-                    or frame.layout.nb_channels != self.info.n_channels
-                ):
+                if frame.sample_rate != self.info.sample_rate or frame.layout.nb_channels != n_channels:
                     got = f"{frame.layout.nb_channels} channels at {frame.sample_rate} Hz"
-                    raise AudioError(f"{self._path} changes to {got} at sample {n_read}; convert it to WAV")
-                samples = _native(frame)[:left]
-                left = None if left is None else left - len(samples)
-                n_read += len(samples)
-                yield samples
-            if left:
-                promised = f"its header promises {n_read + left} samples, {n_read} are there"
-                raise AudioError(f"{self._path} is truncated: {promised}; get a whole copy of it")
+                    raise AudioError(
+                        f"{self._file.name} changes to {got} at sample {n_read}; convert it to WAV"
+                    )
+                if frame.format.is_planar and n_channels > _MOST_PLANES:
+                    resampler = resampler or self._av.AudioResampler(format=frame.format.packed.name)
+                    packed = resampler.resample(frame)
+                else:
+                    packed = [frame]
+                for each in packed:
+                    samples = _native(each)
+                    n_read += len(samples)
+                    yield samples if self._order is None else samples[:, self._order]
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any]]:
-        options = {"protocol_whitelist": "file"}
-        try:
-            with self._av.open(
-                str(self._path), format=self._name, container_options=options, metadata_errors="ignore"
-            ) as container:
-                stream = container.streams.best("audio")
-                if stream is None:
-                    raise AudioError(f"{self._path} holds no sound; give a file with audio in it")
-                yield container, stream
-        except (self._av.FFmpegError, ValueError, IndexError) as error:
-            raise AudioError(
-                f"{self._path} is truncated or damaged, or its codec is unknown: {error}"
-            ) from error
+        options = {"protocol_whitelist": "none", "format_whitelist": _allowed_formats()}
+        with self._file.opened() as binary:
+            try:
+                container = self._av.open(binary, container_options=options, metadata_errors="ignore")
+            except (self._av.FFmpegError, ValueError, IndexError) as error:
+                raise AudioError(
+                    f"{self._file.name} is not an audio file, or it is truncated or damaged "
+                    f"({_words(error)}); give a whole file with audio in it"
+                ) from error
+            try:
+                with container:
+                    yield container, self._chosen(container)
+            except (self._av.FFmpegError, ValueError, IndexError) as error:
+                raise AudioError(
+                    f"{self._file.name} is truncated or damaged, or its codec is unknown: {_words(error)}"
+                ) from error
+
+    def _chosen(self, container: Any) -> Any:
+        """The sound track that is wanted."""
+        tracks, wanted = container.streams.audio, self._track
+        if not tracks:
+            raise AudioError(f"{self._file.name} holds no sound; give a file with audio in it")
+        if wanted is None:
+            return container.streams.best("audio") or tracks[0]
+        for number, track in enumerate(tracks, 1):
+            if wanted == number or str(wanted).lower() == (track.language or "").lower():
+                return track
+        listed = ", ".join(f"{number} ({_described(track)})" for number, track in enumerate(tracks, 1))
+        raise AudioError(f"{self._file.name} has no sound track {wanted!r}; it has {listed}")
 
 
-def _length(stream: Any) -> int | None:
-    """The samples of a stream whose file counts in samples, as MP4 does; the last packet holds more."""
-    exact = stream.time_base == Fraction(1, stream.codec_context.sample_rate)
-    return stream.duration if exact and stream.duration else None
+def _described(track: Any) -> str:
+    language = track.language if track.language not in (None, "", "und") else "no language"
+    codec = track.codec_context
+    return f"{language}, {codec.name}, {codec.layout.nb_channels} channels"
+
+
+def _words(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _stated_samples(container: Any, stream: Any) -> tuple[int, bool]:
+    """How many samples the header states, 0 where it states none, and whether it counts in samples."""
+    rate = stream.codec_context.sample_rate
+    if stream.duration and stream.time_base == Fraction(1, rate):
+        return stream.duration, True
+    seconds = _seconds(stream.metadata.get("DURATION", ""))
+    states_all = container.format.name.startswith(_STATING) and len(container.streams) == 1
+    if states_all and not seconds:
+        seconds = (container.duration or 0) / _SECOND
+    return round(seconds * rate), False
+
+
+def _seconds(text: str) -> float:
+    """The seconds of a duration such as "00:03:25.120000000"; 0 where it is none."""
+    try:
+        hours, minutes, seconds = map(float, text.split(":"))
+    except ValueError:
+        return 0.0
+    return 3600 * hours + 60 * minutes + seconds
+
+
+def _places(layout: Any) -> tuple[int, tuple[int, ...] | None]:
+    """The channel mask of a layout, and the order of its channels in WAV if it is not theirs."""
+    bits = [_BITS.get(channel.name, 0) for channel in layout.channels]
+    if len(set(bits)) < layout.nb_channels or 0 in bits:
+        return 0, None
+    order = tuple(int(k) for k in np.argsort(bits))
+    return sum(bits), None if order == tuple(range(len(bits))) else order
 
 
 def _subtype(codec: Any) -> str:

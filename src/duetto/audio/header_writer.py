@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from duetto.audio.containers import STORED_BITS
+from duetto.audio.chunks import STORED_BITS
 
 Chunk = tuple[bytes, bytes]
 """Name and content of a chunk of a WAV file."""

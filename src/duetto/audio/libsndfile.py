@@ -1,25 +1,25 @@
 """What libsndfile reads and writes, and what it leaves undone there: true lengths, honest write errors."""
 
 import io
-import os
 import signal
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import soundfile
 from numpy.typing import NDArray
 
-from duetto.audio.containers import audio_chunk, has_length_tag, promised_samples
-from duetto.audio.formats import EXTENSIONS, AudioInfo
+from duetto.audio.chunks import read_chunks, stated_samples
+from duetto.audio.formats import AudioInfo
+from duetto.audio.input_file import FileView, InputFile
+from duetto.audio.parts import NotDecodedError, Part, find_parts
 from duetto.audio.waveform import check_n_channels, check_sample_rate
 from duetto.errors import AudioError
 
 _CREDIBLE = 64  # samples per byte; above it a length is a claim, and the file has to be decoded to learn it
-_ENDLESS = 2**40  # bytes; far more than any MP3, far less than overflows a length in samples
+_UNKNOWN = 2**29  # samples; what a header promises that was written before the length was known
 _SFC_SET_ADD_PEAK_CHUNK = 0x1050
 _SFC_RF64_AUTO_DOWNGRADE = 0x1210
 _BLOCK = 65_536  # samples
@@ -70,44 +70,9 @@ class Sequential(soundfile.SoundFile):  # type: ignore[misc]
             super().write(data)
 
     def close(self) -> None:
-        """Close the sound, and the Python file below it if there is one."""
+        """Close as soundfile does."""
         with _uninterrupted():
             super().close()
-        if isinstance(self.name, _EndlessFile | _UnclosedFile):
-            self.name.close()
-
-
-class _EndlessFile(io.FileIO):
-    """A file that claims to be longer than it is, and reads as zeros far past its end.
-
-    Without a length tag the length of an MP3 is guessed from its first frames and the file's size, and
-    reading stops there: a variable bit rate could lose most of a song. A far too long guess loses nothing.
-    """
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        return super().seek(offset + (_ENDLESS if whence == io.SEEK_END else 0), whence)
-
-    def readinto(self, buffer: Any, /) -> int:
-        if self.tell() > os.fstat(self.fileno()).st_size:  # the search for a tag in the last 128 bytes
-            buffer[:] = bytes(len(buffer))
-            return len(buffer)
-        return super().readinto(buffer) or 0
-
-
-class _UnclosedFile(io.FileIO):
-    """A WAV file whose writer never came back to fill in its sizes, with "to the end" in the place of 0.
-
-    libsndfile takes the 0 at its word and finds no samples.
-    """
-
-    size_at = 0
-
-    def readinto(self, buffer: Any, /) -> int:
-        start = self.tell() - self.size_at
-        n_bytes = super().readinto(buffer) or 0
-        for index in range(max(-start, 0), min(4 - start, n_bytes)):
-            buffer[index] = b"\xff"
-        return n_bytes
 
 
 class Sink(io.FileIO):
@@ -147,89 +112,126 @@ class Sink(io.FileIO):
 
 
 class Source:
-    """A sound file.
+    """A sound file that libsndfile decodes.
 
     Args:
-        path: the file.
+        file: The file.
 
     Attributes:
-        info: its audio.
+        info: Its audio.
 
     Raises:
-        AudioError: it is no audio of these kinds, cut off, or has a sample rate or channels out of range.
+        NotDecodedError: libsndfile cannot decode it.
+        AudioError: It is damaged or cut off, its parts differ, or its sample rate or channels are out of
+            range.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with self._opened() as sound:
-            container = "WAV" if sound.format == "WAVEX" else sound.format
-            if container not in EXTENSIONS:
-                allowed = ", ".join(EXTENSIONS)
-                raise AudioError(f"{path} is a {container} file; allowed: {allowed}; convert it to WAV")
-            check_sample_rate(sound.samplerate, str(path))
-            check_n_channels(sound.channels, str(path))
-            if container in ("WAV", "RF64", "W64", "AIFF"):
-                promised = promised_samples(path, sound)
-                if promised:
-                    raise AudioError(truncated(path, promised, sound.frames))
-            self.info = AudioInfo(sound.samplerate, sound.channels, sound.frames, container, sound.subtype)
-        if self.info.n_samples > _CREDIBLE * path.stat().st_size:
-            n_samples = sum(len(block) for block in self.decode(_BLOCK))
-            if container == "FLAC" and self.info.n_samples not in (n_samples, _FLAC_LENGTH_UNKNOWN):
-                raise AudioError(truncated(path, self.info.n_samples, n_samples))
-            self.info = replace(self.info, n_samples=n_samples)
+    def __init__(self, file: InputFile) -> None:
+        self._file = file
+        with file.opened() as binary:
+            self._parts = find_parts(binary)
+            infos = [self._describe(binary, part) for part in self._parts]
+        self.info = infos[0]
+        self._lengths = [info.n_samples for info in infos]
+        _check_alike(file.name, infos)
+        check_sample_rate(self.info.sample_rate, file.name)
+        check_n_channels(self.info.n_channels, file.name)
+        if sum(self._lengths) > _CREDIBLE * file.n_bytes:
+            self._lengths = self._count()
+        self.info = replace(self.info, n_samples=sum(self._lengths))
 
     def decode(self, n_samples: int) -> Generator[NDArray[Any]]:
-        """Read (n, n_channels) arrays as soundfile gives them: integers fill 32 bits from the left."""
+        """Read (n, n_channels) arrays of at most `n_samples`; integers fill 32 bits from the left."""
+        with self._file.opened() as binary:
+            for part, length in zip(self._parts, self._lengths, strict=True):
+                yield from self._decode_part(binary, part, n_samples, None if part.unsure else length)
+
+    def _decode_part(
+        self, binary: BinaryIO, part: Part, n_samples: int, length: int | None
+    ) -> Generator[NDArray[Any]]:
         info, n_read = self.info, 0
         dtype = "int32" if info.bits else "float64" if info.subtype == "DOUBLE" else "float32"
-        with self._opened() as sound:
-            while True:
+        with self._opened(binary, part) as sound:
+            while length is None or n_read < length:
+                n_wanted = n_samples if length is None else min(n_samples, length - n_read)
                 try:
-                    samples = sound.read(n_samples, dtype, always_2d=True)
+                    samples = sound.read(n_wanted, dtype, always_2d=True)
                 except soundfile.LibsndfileError as error:
-                    reason = f"about {n_read} can be read ({error.error_string}); get a whole copy of it"
-                    raise AudioError(f"{self._path} is truncated or damaged: {reason}") from error
+                    reason = f"about {n_read} samples can be read ({error.error_string})"
+                    raise AudioError(
+                        f"{self._file.name} is truncated or damaged: {reason}; get a whole copy of it"
+                    ) from error
                 if not len(samples):
                     return
                 n_read += len(samples)
-                yield samples
+                yield samples if part.order is None else samples[:, part.order]
 
-    def _opened(self) -> Sequential:
+    def _describe(self, binary: BinaryIO, part: Part) -> AudioInfo:
+        with self._opened(binary, part) as sound:
+            container = part.container or ("WAV" if sound.format == "WAVEX" else sound.format)
+            info = AudioInfo(
+                sound.samplerate, sound.channels, sound.frames, container, sound.subtype, part.channel_mask
+            )
+        promised = 0 if part.unsure else self._promised(binary, part, info)
+        if promised > info.n_samples:
+            raise AudioError(truncated(self._file.name, promised, info.n_samples))
+        return info
+
+    def _promised(self, binary: BinaryIO, part: Part, info: AudioInfo) -> int:
+        """How many samples the header promises; libsndfile shortens the length of a file that was cut off."""
+        if info.container in ("WAV", "RF64", "W64", "AIFF", "SVX"):
+            found = read_chunks(binary, part.extents[0][0])
+            return found.missing_samples(info.subtype, info.n_channels, info.n_samples)
+        if info.container in ("AU", "CAF", "MAT4"):
+            with self._opened(binary, replace(part, endless=True)) as sound:
+                n_samples: int = sound.frames
+            return 0 if n_samples > _UNKNOWN else n_samples
+        return stated_samples(binary, info.container)
+
+    def _count(self) -> list[int]:
+        """The samples of each part that decode."""
+        lengths = []
+        with self._file.opened() as binary:
+            for part, length in zip(self._parts, self._lengths, strict=True):
+                lengths.append(sum(map(len, self._decode_part(binary, part, _BLOCK, None))))
+                if self.info.container == "FLAC" and length not in (lengths[-1], _FLAC_LENGTH_UNKNOWN):
+                    raise AudioError(truncated(self._file.name, length, lengths[-1]))
+        return lengths
+
+    @contextmanager
+    def _opened(self, binary: BinaryIO, part: Part) -> Iterator[Sequential]:
+        view = FileView(binary, part.extents, part.patches, endless=part.endless)
         try:
-            return _open_whole(self._path)
-        except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: .raw, whose rate nobody knows
-            allowed = ", ".join(EXTENSIONS)
-            raise AudioError(
-                f"{self._path} is not an audio file that can be read; allowed: {allowed}"
-            ) from error
+            sound = Sequential(view)
+        except soundfile.LibsndfileError as error:
+            if view.error:
+                raise view.error from error
+            raise NotDecodedError from error
+        with sound:
+            yield sound
+            if view.error:
+                raise view.error
 
 
-def truncated(path: Path, promised: int, there: int) -> str:
+def truncated(name: str, promised: int, there: int) -> str:
     """What to say of a file that was cut off."""
     counts = f"the header promises {promised} samples, {there} are there"
-    return f"{path} is truncated: {counts}; get a whole copy of it"
+    return f"{name} is truncated: {counts}; get a whole copy of it"
 
 
-def _open_whole(path: Path) -> Sequential:
-    """Open a sound file so that libsndfile reads all of it."""
-    # As bytes, since soundfile cannot encode a name that is not UTF-8.
-    sound = Sequential(os.fsencode(path) if os.name == "posix" else path)
-    if sound.format == "MP3" and not has_length_tag(path):
-        sound.close()
-        return Sequential(_EndlessFile(path))
-    if sound.format in ("WAV", "WAVEX") and sound.frames == 0:
-        with path.open("rb") as file:
-            there = audio_chunk(file)[1]
-            size_at = file.seek(0, io.SEEK_END) - there - 4
-            file.seek(4)
-            unclosed = there and int.from_bytes(file.read(4), "little") <= size_at - 4
-        if unclosed:  # not even the header fits into the size of the whole: no other chunks follow
-            sound.close()
-            patched = _UnclosedFile(path)
-            patched.size_at = size_at
-            return Sequential(patched)
-    return sound
+def _check_alike(name: str, infos: Sequence[AudioInfo]) -> None:
+    """Refuse joined files that differ in what the stems of all of them must have in common."""
+    first = _form(infos[0])
+    for index, info in enumerate(infos[1:], 2):
+        if _form(info) != first:
+            raise AudioError(
+                f"{name} consists of {len(infos)} files, one after the other: the first has {first}, number "
+                f"{index} has {_form(info)}; split it, or convert it as a whole"
+            )
+
+
+def _form(info: AudioInfo) -> str:
+    return f"{info.n_channels} channels at {info.sample_rate} Hz, {info.subtype}"
 
 
 def open_to_write(

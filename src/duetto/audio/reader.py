@@ -1,7 +1,6 @@
 """A file's audio in blocks, whichever library can decode it."""
 
-import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -11,6 +10,8 @@ from numpy.typing import NDArray
 
 from duetto.audio import ffmpeg, libsndfile
 from duetto.audio.formats import AudioInfo
+from duetto.audio.input_file import AudioFile, InputFile
+from duetto.audio.parts import NotDecodedError
 from duetto.audio.waveform import check_finite
 from duetto.errors import AudioError
 
@@ -25,33 +26,35 @@ class _Source(Protocol):
 class AudioReader:
     """A file's audio, block by block in the file's own numbers and in constant memory.
 
-    Use it as a context manager. Reads WAV, RF64, W64, FLAC, AIFF, Ogg Vorbis, Opus and MP3; and
-    with the extra "av" the sound of M4A, MP4, MOV, Matroska, WebM, WMA and AAC.
+    Use it as a context manager. Reads all that libsndfile decodes: WAV, RF64, BW64, W64, FLAC, AIFF, Ogg
+    Vorbis, Opus, MP3, CAF, AU and more; and with the extra "av" what FFmpeg decodes: the sound of MP4, MOV,
+    Matroska, WebM, AVI and MPEG-TS, and M4A, WMA, AAC, AC-3, DTS, WavPack, Ogg FLAC and more. The content
+    decides, not the name.
 
     Args:
-        path: The file.
+        source: A path, the content of a file as bytes, or a binary file object that can seek. Such an object
+            is read from its start and not closed.
+        audio_track: Which sound track of a film: its number, counted from 1, or its language as the file
+            states it, such as "eng". By default FFmpeg chooses.
 
     Attributes:
+        name: What messages call the file: its path, or the name of the file object.
+        path: The name as a path.
         info: What the file says about itself.
 
     Raises:
         AudioError: The file is missing, unreadable, empty, cut off, no audio of these kinds, or has a sample
-            rate or channel count out of range.
+            rate or channel count out of range; or it has no such sound track.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+    def __init__(self, source: AudioFile, *, audio_track: int | str | None = None) -> None:
+        self._file = InputFile(source)
+        self.name, self.path = self._file.name, Path(self._file.name)
         self._open = ExitStack()
-        try:
-            _check_file(self.path)
-            self._state = _state(self.path)
-            name = ffmpeg.recognise(self.path)
-            self._source: _Source = ffmpeg.Source(self.path, name) if name else libsndfile.Source(self.path)
-        except OSError as error:
-            raise AudioError(f"{path} cannot be read: {error.strerror}; check its permissions") from error
+        self._source = _decoder(self._file, audio_track)
         self.info = self._source.info
         if self.info.n_samples == 0:
-            raise AudioError(f"{self.path} holds no samples; give a file with audio in it")
+            raise AudioError(f"{self.name} holds no samples; give a file with audio in it")
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +69,7 @@ class AudioReader:
 
         Yields:
             (n_channels, n): int32 of depth `info.bits`, 16-bit audio being -32768 to 32767 and unsigned 8-bit
-            -128 to 127; float32 for FLOAT and lossy audio; float64 for DOUBLE.
+            -128 to 127; float32 for FLOAT and lossy audio; float64 for DOUBLE. Channels are in WAV's order.
 
         Raises:
             AudioError: A sample is NaN or infinite, or the file is damaged, shorter than it promises, or
@@ -77,10 +80,10 @@ class AudioReader:
         n_read, bits = 0, self.info.bits
         with closing(self._source.decode(n_samples)) as decoded:
             self._open.callback(decoded.close)
-            for samples in decoded:
+            for samples in _rebatched(decoded, n_samples):
                 block = np.ascontiguousarray(samples.T)
                 if bits is None:
-                    check_finite(block, str(self.path), n_read)
+                    check_finite(block, self.name, n_read)
                 else:
                     block >>= 32 - bits
                 first = max(start - n_read, 0)
@@ -90,35 +93,44 @@ class AudioReader:
                     yield block[:, first:last]
                 if stop is not None and n_read >= stop:
                     break
-        self._check_unchanged()
+        self._file.check_unchanged()
         self._check_length(n_read, stop)
-
-    def _check_unchanged(self) -> None:
-        try:
-            unchanged = _state(self.path) == self._state
-        except OSError as error:
-            reason = "was deleted or made unreadable while it was read"
-            raise AudioError(f"{self.path} {reason}; start again with a whole copy") from error
-        if not unchanged:
-            raise AudioError(f"{self.path} was changed while it was read; start again when it is complete")
 
     def _check_length(self, n_read: int, stop: int | None) -> None:
         if n_read == 0:
-            raise AudioError(f"{self.path} holds no samples that decode; give a file with audio in it")
+            raise AudioError(f"{self.name} holds no samples that decode; give a file with audio in it")
         # MP3 and Ogg cut off anywhere are still good audio, and the length of an MP3 is a claim of its tag.
         promised = self.info.n_samples if stop is None else stop
-        if n_read < promised and self.info.container not in ("MP3", "OGG"):
-            raise AudioError(libsndfile.truncated(self.path, promised, n_read))
+        if n_read < promised and not self.info.lossy:
+            raise AudioError(libsndfile.truncated(self.name, promised, n_read))
 
 
-def _check_file(path: Path) -> None:
-    if not path.is_file():
-        what = "is no file" if path.exists() else "does not exist"
-        raise AudioError(f"{path} {'is a folder' if path.is_dir() else what}; give the path of an audio file")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path} is empty (0 bytes); give a file with audio in it")
+def _decoder(file: InputFile, audio_track: int | str | None) -> _Source:
+    """The library that decodes a file: libsndfile, or FFmpeg for what libsndfile does not know."""
+    try:
+        source: _Source = libsndfile.Source(file)
+    except NotDecodedError as error:
+        return ffmpeg.Source(file, str(error), audio_track)
+    if audio_track not in (None, 1):
+        raise AudioError(f"{file.name} has no sound track {audio_track!r}; it has one, number 1")
+    return source
 
 
-def _state(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
+def _rebatched(arrays: Iterable[NDArray[Any]], n_samples: int) -> Iterator[NDArray[Any]]:
+    """The same samples, `n_samples` per array, the last one shorter."""
+    waiting: list[NDArray[Any]] = []
+    n_waiting = 0
+    for array in arrays:
+        if not waiting and len(array) == n_samples:
+            yield array
+            continue
+        waiting.append(array)
+        n_waiting += len(array)
+        if n_waiting >= n_samples:
+            joined = np.concatenate(waiting)
+            whole = n_waiting - n_waiting % n_samples
+            for start in range(0, whole, n_samples):
+                yield joined[start : start + n_samples]
+            waiting, n_waiting = [joined[whole:]] if n_waiting > whole else [], n_waiting - whole
+    if n_waiting:
+        yield np.concatenate(waiting)

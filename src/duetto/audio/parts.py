@@ -1,0 +1,142 @@
+"""The parts of a file that libsndfile decodes one after the other, and what it has to see of each.
+
+Most files are one part as they stand. Joined MP3s, chained Ogg and joined FLAC are several; MPEG audio is its
+frames without what lies between them; and some headers are shown other than they are.
+"""
+
+import io
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO
+
+from duetto.audio import chunks, flac, mpeg, ogg
+from duetto.audio.channels import XIPH_MASKS, XIPH_ORDER
+
+_NEAR = 65_536  # bytes; a file whose first MPEG frame comes later is something else
+_MOST = 0.8  # of a file of MPEG audio are frames
+_DTS = (b"\x7f\xfe\x80\x01", b"\xfe\x7f\x01\x80", b"\x1f\xff\xe8\x00", b"\xff\x1f\x00\xe8")
+_CHUNK = 1 << 20  # bytes
+
+
+class NotDecodedError(Exception):
+    """A file that libsndfile cannot decode; its text says what the file is, where that is known."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a file.
+
+    Attributes:
+        extents: The start and stop of the pieces that it consists of, in bytes.
+        patches: Bytes to show instead, by position.
+        endless: Whether its length is a guess from its size, so that a far larger size has to be shown.
+        unsure: Whether more or fewer samples may decode than libsndfile expects.
+        container: What holds the part, where it is not what libsndfile sees; else "".
+        order: Which of its channels is the first, second... in the order of WAV; None where they stand so.
+        channel_mask: Which loudspeakers the channels are for; 0 where the file does not say.
+    """
+
+    extents: tuple[tuple[int, int], ...]
+    patches: dict[int, bytes] = field(default_factory=dict)
+    endless: bool = False
+    unsure: bool = False
+    container: str = ""
+    order: tuple[int, ...] | None = None
+    channel_mask: int = 0
+
+
+def find_parts(file: BinaryIO) -> list[Part]:
+    """The parts of a file.
+
+    Raises:
+        NotDecodedError: It holds what libsndfile cannot decode.
+    """
+    stop = file.seek(0, io.SEEK_END)
+    start = mpeg.after_id3(file)
+    file.seek(start)
+    magic = file.read(4)
+    if magic == b"OggS":
+        return _ogg(file)
+    if magic == b"fLaC":
+        return _flac(file, start, stop)
+    if magic in chunks.MAGICS:
+        return _chunked(file, start, stop)
+    return _mpeg(file, start, stop) or [Part(((0, stop),))]
+
+
+def _ogg(file: BinaryIO) -> list[Part]:
+    links = ogg.find_links(file)
+    if not links or not all(link.codec for link in links):
+        raise NotDecodedError("an Ogg file that holds neither Vorbis nor Opus")
+    return [
+        Part(
+            link.extents,
+            link.patches,
+            unsure=True,
+            order=XIPH_ORDER.get(link.n_channels) if link.ordered else None,
+            channel_mask=XIPH_MASKS[link.n_channels] if link.ordered else 0,
+        )
+        for link in links
+    ]
+
+
+def _flac(file: BinaryIO, start: int, stop: int) -> list[Part]:
+    starts = flac.find_streams(file, start) or [start]
+    headers = [flac.read_header(file, each) for each in starts]
+    for header in headers:
+        if header.bits not in flac.DECODED_DEPTHS:
+            raise NotDecodedError(f"a FLAC file of {header.bits} bits per sample")
+    stops = [*starts[1:], stop]
+    return [
+        Part(((first, last),), channel_mask=header.channel_mask)
+        for first, last, header in zip(starts, stops, headers, strict=True)
+    ]
+
+
+def _chunked(file: BinaryIO, start: int, stop: int) -> list[Part]:
+    found = chunks.read_chunks(file, start)
+    if found.format_tag in chunks.MPEG_TAGS and found.start:
+        size = found.there if found.streamed or found.promised == 0 else min(found.promised, found.there)
+        streams = mpeg.find_streams(file, found.start, found.start + size)
+        return [replace(_mpeg_part(stream), container="WAV") for stream in streams]
+    if found.start:
+        file.seek(found.start)
+        if file.read(4) in _DTS:
+            raise NotDecodedError("a WAV file that holds DTS")
+    patches = {}
+    file.seek(start)
+    magic, size = file.read(4), int.from_bytes(file.read(4), "little")
+    if magic == b"BW64":
+        patches[start] = b"RF64"  # the two differ in chunks that do not concern the samples
+    if magic == b"RIFF" and found.start and found.promised == 0 and found.there and size <= found.start - 8:
+        # Its writer never filled in the sizes: not even the header fits into that of the whole, so no other
+        # chunks follow. libsndfile takes the 0 at its word and finds no samples.
+        patches[found.start - 4] = b"\xff\xff\xff\xff"
+    return [Part(((start, stop),), patches, channel_mask=_places(found.channel_mask, found.n_channels))]
+
+
+def _places(mask: int, n_channels: int) -> int:
+    """The mask, unless it says what one or two channels are anyway."""
+    return 0 if n_channels <= 2 and mask == XIPH_MASKS.get(n_channels) else mask
+
+
+def _mpeg(file: BinaryIO, start: int, stop: int) -> list[Part]:
+    """The parts of a file of MPEG audio; empty for any other file."""
+    start = _after_zeros(file, start)
+    streams = mpeg.find_streams(file, start, stop, within=_NEAR)
+    begins_so = bool(streams) and streams[0].extents[0][0] == start
+    if begins_so or sum(stream.n_bytes for stream in streams) >= _MOST * (stop - start):
+        return [_mpeg_part(stream) for stream in streams]
+    return []
+
+
+def _mpeg_part(stream: mpeg.Stream) -> Part:
+    return Part(stream.extents, stream.patches, endless=not stream.tagged, unsure=True)
+
+
+def _after_zeros(file: BinaryIO, position: int) -> int:
+    file.seek(position)
+    while chunk := file.read(_CHUNK):
+        if rest := chunk.lstrip(b"\0"):
+            return position + len(chunk) - len(rest)
+        position += len(chunk)
+    return position
