@@ -322,7 +322,6 @@ def test_sizes_never_overflow_their_32_bits(tmp_path, monkeypatch, container, n_
     assert names(tmp_path) == []
 
 
-@pytest.mark.xfail(strict=False, reason="the reader does not tell the channel mask yet")
 @pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
 def test_5_1_keeps_its_channels_and_says_where_they_stand(tmp_path, separator, subtype):
     path = song(tmp_path / "song.wav", 9000, 6, "WAVEX", subtype, 192_000)

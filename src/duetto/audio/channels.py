@@ -22,6 +22,12 @@ XIPH_ORDER = {3: (0, 2, 1), 5: (0, 2, 1, 3, 4), 6: (0, 2, 1, 5, 3, 4), 7: (0, 2,
 channels stand in the same order in both."""
 
 
+def plain_mask(mask: int, n_channels: int) -> int:
+    """The mask, or 0 where it does not fit the number of channels or means mono or stereo as usual."""
+    usual = n_channels <= 2 and mask == XIPH_MASKS[n_channels]
+    return 0 if usual or mask.bit_count() != n_channels else mask
+
+
 def places(mask: int) -> str:
     """The loudspeakers of a mask in words: "front left, front right"."""
     named = [name for name, bit in _BITS.items() if mask & bit]

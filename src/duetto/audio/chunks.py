@@ -39,7 +39,6 @@ class Chunks:
         promised: How many bytes they take, as the header says.
         there: How many bytes there are from `start` to the end of the file.
         format_tag: How WAV codes them: 1 for integers, 3 for floats...; 0 for AIFF.
-        n_channels: As WAV says; 0 for AIFF.
         channel_mask: Which loudspeakers the channels are for, as WAV or AIFF says; 0 where neither does.
     """
 
@@ -47,7 +46,6 @@ class Chunks:
     promised: int = 0
     there: int = 0
     format_tag: int = 0
-    n_channels: int = 0
     channel_mask: int = 0
 
     @property
@@ -76,7 +74,7 @@ class Chunks:
 def read_chunks(file: BinaryIO, origin: int = 0) -> Chunks:
     """The chunks of a file that begins at byte `origin`."""
     file.seek(origin)
-    magic, long_size, coding = file.read(4), 0, (0, 0, 0)
+    magic, long_size, coding = file.read(4), 0, (0, 0)
     if magic == b"riff":  # W64: 16-byte names, sizes include the 24 bytes of the header
         layout, start, own, align = "<4s12xQ", 40, 24, 8
     else:
@@ -94,7 +92,7 @@ def read_chunks(file: BinaryIO, origin: int = 0) -> Chunks:
             promised = long_size if magic in (b"RF64", b"BW64") else size
             return Chunks(position, promised, length - position, *coding)
         elif name == b"CHAN":
-            coding = 0, 0, _layout(file.read(8))
+            coding = 0, _layout(file.read(8))
         elif name == b"SSND":  # its first 8 bytes are no audio
             return Chunks(position + 8, size - 8, length - position - 8, *coding)
         elif name == b"BODY":  # 8SVX and 16SV
@@ -103,13 +101,13 @@ def read_chunks(file: BinaryIO, origin: int = 0) -> Chunks:
     return Chunks()
 
 
-def _coding(content: bytes, order: str) -> tuple[int, int, int]:
-    """The format tag, number of channels and channel mask that a fmt chunk holds."""
+def _coding(content: bytes, order: str) -> tuple[int, int]:
+    """The format tag and channel mask that a fmt chunk holds."""
     if len(content) < 16:
-        return 0, 0, 0
-    tag, n_channels = struct.unpack_from(order + "HH", content)
+        return 0, 0
+    (tag,) = struct.unpack_from(order + "H", content)
     mask = struct.unpack_from(order + "I", content, 20)[0] if tag == _EXTENSIBLE and len(content) >= 24 else 0
-    return tag, n_channels, mask if mask.bit_count() == n_channels else 0
+    return tag, mask
 
 
 def _layout(content: bytes) -> int:

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from duetto.audio.channels import plain_mask
 from duetto.audio.formats import AudioInfo
 from duetto.audio.input_file import InputFile
 from duetto.audio.waveform import check_n_channels, check_sample_rate
@@ -103,16 +104,17 @@ class Source:
         with self._opened() as (container, stream):
             codec = stream.codec_context
             sample_rate = check_sample_rate(codec.sample_rate, file.name)
-            check_n_channels(codec.layout.nb_channels, file.name)
             name = container.format.name.split(",")[0]
+            n_channels = codec.layout.nb_channels
+            check_n_channels(n_channels, file.name)
             mask, self._order = _places(codec.layout)
             self.info = AudioInfo(
                 sample_rate,
-                codec.layout.nb_channels,
+                n_channels,
                 0,
                 _CONTAINERS.get(name, name.upper()),
                 _subtype(codec),
-                mask if codec.layout.nb_channels > 2 else 0,
+                plain_mask(mask, n_channels),
             )
             stated = _stated_samples(container, stream)
         self._n_samples = self._length(stated)

@@ -19,10 +19,9 @@ _MASK = re.compile(rb"WAVEFORMATEXTENSIBLE_CHANNEL_MASK=0x([0-9a-f]{1,8})", re.I
 
 
 class Header(NamedTuple):
-    """What a FLAC stream says of itself: its depth in bits, its channels and their places."""
+    """What a FLAC stream states: its depth in bits, and which loudspeakers its channels are for."""
 
     bits: int
-    n_channels: int
     channel_mask: int
 
 
@@ -43,7 +42,7 @@ def read_header(file: BinaryIO, start: int) -> Header:
     info = file.read(34)
     packed = int.from_bytes(info[10:14].ljust(4, b"\0"), "big")
     n_channels, bits = (packed >> 9 & 7) + 1, (packed >> 4 & 31) + 1
-    mask = XIPH_MASKS[n_channels] if n_channels > 2 else 0
+    mask = XIPH_MASKS[n_channels]
     file.seek(start + 4)
     last = False
     while not last and len(head := file.read(4)) == 4:
@@ -51,7 +50,7 @@ def read_header(file: BinaryIO, start: int) -> Header:
         last, kind, size = bool(word >> 31), word >> 24 & 127, word & 0xFFFFFF
         if kind == _COMMENTS and (said := _MASK.search(file.read(size))):
             own = int(said[1], 16)
-            return Header(bits, n_channels, own if own.bit_count() == n_channels else mask)
+            return Header(bits, own if own.bit_count() == n_channels else mask)
         if kind != _COMMENTS:
             file.seek(size, 1)
-    return Header(bits, n_channels, mask)
+    return Header(bits, mask)

@@ -17,8 +17,9 @@ EXTENSIONS = {
 CONTAINERS = {extension: container for container, extension in EXTENSIONS.items()} | {".aif": "AIFF"}
 """The container of each extension."""
 
-_DEPTHS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "DWVW_24": 24} | dict.fromkeys(
-    ("ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM", "GSM610", "G721_32", "DWVW_12", "DWVW_16",
+_DEPTHS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "DWVW_24": 24,
+           "ALAC_20": 24, "ALAC_24": 24, "ALAC_32": 32} | dict.fromkeys(
+    ("ALAC_16", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM", "GSM610", "G721_32", "DWVW_12", "DWVW_16",
      "NMS_ADPCM_16", "NMS_ADPCM_24", "NMS_ADPCM_32"), 16
 )  # fmt: skip
 _CODECS = {"OGG": "VORBIS", "OPUS": "OPUS", "MP3": "MPEG_LAYER_III", "M4A": "AAC"}
@@ -40,8 +41,8 @@ class AudioInfo:
         sample_rate: In Hz.
         n_channels: Number of channels.
         n_samples: Samples per channel. The length that an MP3's tag states may exceed what can be decoded.
-        container: A key of `EXTENSIONS`, OGG for Vorbis and Opus alike; or one that can only be read: MP4,
-            MATROSKA, ASF, ADTS.
+        container: A key of `EXTENSIONS`, OGG for Vorbis and Opus alike; or one that can only be read, in
+            libsndfile's words (AU, CAF...) or FFmpeg's in capitals (MATROSKA, AVI...).
         subtype: How a sample is coded, in libsndfile's words: PCM_16, FLOAT, VORBIS...; or FFmpeg's, in
             capitals, for codecs that libsndfile does not know.
         channel_mask: Which loudspeakers the channels are for, as `duetto.audio.channels` says; 0 where the
@@ -117,7 +118,10 @@ def output_format(
     """
     if container is None:
         container = "WAV" if info.lossy or info.container not in EXTENSIONS else info.container
-        if subtype is not None and not holds_subtype(container, subtype):
+        wanted = subtype or (
+            f"PCM_{info.bits}" if info.bits == 32 else None
+        )  # FLAC of 32 bits cannot be written
+        if wanted and not holds_subtype(container, wanted):
             container = "WAV"
     if container not in EXTENSIONS:
         raise AudioError(f"container {container!r} is unknown; allowed: {', '.join(EXTENSIONS)}")

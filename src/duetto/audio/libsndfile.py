@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import soundfile
 from numpy.typing import NDArray
 
+from duetto.audio.channels import plain_mask
 from duetto.audio.chunks import read_chunks, stated_samples
 from duetto.audio.formats import AudioInfo
 from duetto.audio.input_file import FileView, InputFile
@@ -169,9 +170,8 @@ class Source:
     def _describe(self, binary: BinaryIO, part: Part) -> AudioInfo:
         with self._opened(binary, part) as sound:
             container = part.container or ("WAV" if sound.format == "WAVEX" else sound.format)
-            info = AudioInfo(
-                sound.samplerate, sound.channels, sound.frames, container, sound.subtype, part.channel_mask
-            )
+            mask = plain_mask(part.channel_mask, sound.channels)
+            info = AudioInfo(sound.samplerate, sound.channels, sound.frames, container, sound.subtype, mask)
         promised = 0 if part.unsure else self._promised(binary, part, info)
         if promised > info.n_samples:
             raise AudioError(truncated(self._file.name, promised, info.n_samples))

@@ -19,7 +19,7 @@ _KBPS = {  # by MPEG-1 or not, and layer
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _RATES = (44_100, 48_000, 32_000)  # Hz, of MPEG-1
-_SYNC = re.compile(rb"\xff[\xe2-\xff]")
+_SYNC = re.compile(rb"\xff(?=[\xe2-\xff])")
 _CONFIRMED = 3  # frames in a row, which no other data look like
 _HEAD = 64  # bytes of a frame in which a tag's name stands
 _CHUNK = 65_536  # bytes

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from duetto.audio import chunks, flac, mpeg, ogg
 from duetto.audio.channels import XIPH_MASKS, XIPH_ORDER
+from duetto.errors import AudioError
 
 _NEAR = 65_536  # bytes; a file whose first MPEG frame comes later is something else
 _MOST = 0.8  # of a file of MPEG audio are frames
@@ -17,7 +18,7 @@ _DTS = (b"\x7f\xfe\x80\x01", b"\xfe\x7f\x01\x80", b"\x1f\xff\xe8\x00", b"\xff\x1
 _CHUNK = 1 << 20  # bytes
 
 
-class NotDecodedError(Exception):
+class NotDecodedError(AudioError):
     """A file that libsndfile cannot decode; its text says what the file is, where that is known."""
 
 
@@ -111,12 +112,7 @@ def _chunked(file: BinaryIO, start: int, stop: int) -> list[Part]:
         # Its writer never filled in the sizes: not even the header fits into that of the whole, so no other
         # chunks follow. libsndfile takes the 0 at its word and finds no samples.
         patches[found.start - 4] = b"\xff\xff\xff\xff"
-    return [Part(((start, stop),), patches, channel_mask=_places(found.channel_mask, found.n_channels))]
-
-
-def _places(mask: int, n_channels: int) -> int:
-    """The mask, unless it says what one or two channels are anyway."""
-    return 0 if n_channels <= 2 and mask == XIPH_MASKS.get(n_channels) else mask
+    return [Part(((start, stop),), patches, channel_mask=found.channel_mask)]
 
 
 def _mpeg(file: BinaryIO, start: int, stop: int) -> list[Part]:

@@ -77,6 +77,7 @@ class AudioReader:
         """
         if n_samples < 1:
             raise AudioError(f"a block of {n_samples} samples cannot be read; allowed: 1 or more")
+        self._file.check_unchanged()
         n_read, bits = 0, self.info.bits
         with closing(self._source.decode(n_samples)) as decoded:
             self._open.callback(decoded.close)
