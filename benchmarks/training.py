@@ -1,9 +1,9 @@
-"""Times a step of training, in 32 bits and in bfloat16.
+"""Times a training step, in 32 bits and in bfloat16.
 
 Usage: python benchmarks/training.py [--recipes mir1k duetto] [--steps 12] [--threads 1]
 
-Everything that a step does counts: mixing, forward, backward, optimisers. The songs are noise. bfloat16 pays
-on CPUs with AMX alone; elsewhere it takes far longer.
+A step comprises mixing, forward and backward pass and the optimisers. The songs are noise. bfloat16 is faster
+on GPUs and on CPUs with AMX, and far slower elsewhere.
 """
 
 import argparse
@@ -21,8 +21,8 @@ from duetto.training.trainer import train
 
 RATE = 16_000
 OVERRIDES = [
-    "data.dataset=pairs", "data.folder=.", "data.train=train", "data.dev=dev", "data.odds={}",
-    "data.solo_vocals=[]", "data.solo_accompaniment=[]",
+    "data.dataset=pairs", "data.folder=.", "data.train_split=train", "data.validation_split=dev",
+    "data.sampling_weights={}", "data.solo_vocals=[]", "data.solo_accompaniment=[]",
     "data.held_out_singers=[]", "data.held_out_recordings=[]",
 ]  # fmt: skip
 
@@ -45,7 +45,7 @@ def main() -> None:
                 run = [
                     f"run.n_steps={options.steps}",
                     f"run.evaluate_every={options.steps}",
-                    "run.n_listen=0",
+                    "run.n_logged_tracks=0",
                 ]
                 config = load_config(recipe, [*OVERRIDES, *run, f"run.precision={precision}"])
                 seconds[precision] = step_seconds(config, root, root / f"{recipe}-{precision}")

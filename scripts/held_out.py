@@ -23,8 +23,8 @@ import numpy as np
 from duetto import Separator, evaluate, load_audio, load_tracks, si_sdr
 from duetto.evaluation.datasets import Track, TrackAudio
 from duetto.training.config import SceneConfig
-from duetto.training.data.resampling import resampled
 from duetto.training.data.scene import SceneMaker
+from duetto.training.data.sources import resample
 
 VOICES = ("vocadito-*", "csd-*", "m4singer-00*")
 MUSIC = {
@@ -36,12 +36,22 @@ SINGER = "titon"
 SECONDS = 12
 ALONE_SECONDS = 30
 SCENE = SceneConfig(
-    second_voice=0, harmony=0, pause=0, formants=0, vibrato=0, rhythm=0, lead=0, mono=0, master=0, coding=0
+    backing_vocals=0,
+    harmony=0,
+    pause=0,
+    formant_shift=0,
+    vibrato=0,
+    rhythm=0,
+    lead=0,
+    mono=0,
+    master=0,
+    lossy_coding=0,
 )
 """The voice and the music are those of the recordings."""
 PRODUCED = SceneConfig(
-    second_voice=0, pause=0, formants=0, vibrato=0, rhythm=0, lead=0, mono=0, coding=0, room=0.9,
-    compress=0.9, equalise=0.9, double=0.4, harmony=0.4, echo=0.3, widen=0.9, distort=0.1, master=0.9,
+    backing_vocals=0, pause=0, formant_shift=0, vibrato=0, rhythm=0, lead=0, mono=0, lossy_coding=0,
+    reverberation=0.9, compress=0.9, equalise=0.9, double_tracking=0.4, harmony=0.4, echo=0.3,
+    widen=0.9, distort=0.1, master=0.9,
 )  # fmt: skip
 
 
@@ -113,7 +123,7 @@ def mix(
     waveforms, rates = zip(load_audio(voice), load_audio(music), strict=True)
     rate = min(rates)
     vocals, accompaniment = (
-        resampled(waveform, found, rate, "") for waveform, found in zip(waveforms, rates, strict=True)
+        resample(waveform, found, rate, "") for waveform, found in zip(waveforms, rates, strict=True)
     )
     n_samples = min(SECONDS * rate, vocals.shape[-1], accompaniment.shape[-1])
     start = (accompaniment.shape[-1] - n_samples) // 2
@@ -123,7 +133,7 @@ def mix(
         accompaniment = accompaniment.mean(axis=0, keepdims=True)
     else:
         maker = SceneMaker(scene, rate)
-        vocals, accompaniment = maker.voice(vocals, None, rng), maker.music(accompaniment, None, rng)
+        vocals, accompaniment = maker.vocals(vocals, None, rng), maker.music(accompaniment, None, rng)
     equal = np.sqrt(np.sum(accompaniment**2) / np.sum(vocals**2))
     vocals = vocals * np.float32(equal * 10 ** (balance_db / 20))
     if scene is not None:

@@ -1,11 +1,10 @@
-"""Takes the mean of the best weights of two runs, the second of which began with the weights of the first.
+"""Averages the best weights of two runs, the second of which was initialised from the first.
 
     python scripts/mean_of_runs.py runs/first runs/second runs/both
 
-The new folder has the configuration of the second run; `duetto export` makes a bundle of it. On material
-unlike what the second run learned from, the mean keeps more of what the first knew (Wortsman et al., "Robust
-fine-tuning of zero-shot models", 2022). Where the network of the second is larger, the mean is taken with
-what it began with.
+The new folder has the configuration of the second run and can be exported. On material unlike the training
+data of the second run, the mean is more robust than either (Wortsman et al., "Robust fine-tuning of zero-shot
+models", 2022). Where the network of the second run is larger, the mean is taken with its initial weights.
 """
 
 import argparse
@@ -15,8 +14,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from duetto.training.checkpoint import load_start
 from duetto.training.config_io import read_config
+from duetto.training.init_from import initialise_from
 from duetto.training.networks import build_network
 
 
@@ -30,7 +29,7 @@ def main() -> None:
     config = read_config(runs.second / "config.json")
     torch.manual_seed(config.run.seed)  # as the run did before it made the same network
     network = build_network(config.network, config.stft.build(centred=True).n_bins)
-    load_start(runs.first / "best.safetensors", network)
+    initialise_from(runs.first / "best.safetensors", network)
     one, other = network.state_dict(), load_file(runs.second / "best.safetensors")
     mean = {
         name: (one[name] + weight) / 2 if weight.is_floating_point() else weight

@@ -21,8 +21,6 @@ MIXTURES = PAGE.with_name("validation-mixtures.json")
 LICENCES = ROOT / "src" / "duetto" / "models" / "weights" / "LICENSE.md"
 CHANNELS = {1: "the mid channel", 2: "the mid and the side channel"}
 SELECTED = {"best": "best by validation score", "last": "last"}
-RENAMED = {"start": "init_from", "keep": "checkpoint_selection"}
-"""Settings of a run in the metadata of models that were trained before version 0.2."""
 HEAD = """# Models
 
 This page is written by `python scripts/model_cards.py` from the metadata of the model files, which `duetto models NAME --json` prints in full.
@@ -159,7 +157,7 @@ def training(metadata: BundleMetadata) -> str:
     optimiser = {"adamw": "AdamW", "lbfgs": "L-BFGS", "muon": "Muon and AdamW"}[
         metadata.recipe["optimiser"]["kind"]
     ]
-    run = {RENAMED.get(key, key): value for key, value in metadata.recipe["run"].items()}
+    run = metadata.recipe["run"]
     usual = {"init_from": "", "precision": "32-true"}
     unusual = {key: value for key, value in run.items() if usual.get(key, value) != value}
     options = "".join(f" --set run.{key}={value}" for key, value in unusual.items())
@@ -167,7 +165,7 @@ def training(metadata: BundleMetadata) -> str:
     if training:
         text += (
             f", {training['step']} steps in {training['seconds'] / 60:.0f} minutes; the weights of step "
-            f"{training['best_step']}, the {SELECTED[run.get('checkpoint_selection', 'best')]}"
+            f"{training['best_step']}, the {SELECTED[run['checkpoint_selection']]}"
         )
     if "mean_with" in training:
         text += f", averaged with those of `{training['mean_with']}`"

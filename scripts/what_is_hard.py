@@ -19,7 +19,10 @@ from duetto.training.config import SceneConfig
 from held_out import MUSIC, PRODUCED, VOICES, mix, recordings
 
 NOTHING = SceneConfig(**dict.fromkeys(SceneConfig.model_fields, 0))
-EFFECTS = ("widen", "equalise", "compress", "distort", "master", "room", "echo", "double", "harmony", "tune")
+EFFECTS = (
+    "widen", "equalise", "compress", "distort", "master", "reverberation", "echo",
+    "double_tracking", "harmony", "pitch_correction",
+)  # fmt: skip
 BALANCE_DB = -1.5
 """About what the mixtures of pop songs have."""
 LEVEL_DB = -17.0

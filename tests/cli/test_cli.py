@@ -244,7 +244,7 @@ class Training:
     def __call__(self, config: Any, data: Path, folder: Path, *, on_step: Any, **options: Any) -> Progress:
         self.config, self.data, self.folder, self.options = config, data, folder, options
         progress = Progress(step=20, best_gnsdr=7.451, best_step=10, seconds=90)
-        on_step(progress, {"loss": 0.5, "dev/vocals/GNSDR": 7.0})
+        on_step(progress, {"loss": 0.5, "validation/vocals/GNSDR": 7.0})
         return progress
 
 

@@ -105,19 +105,20 @@ def test_figures_of_the_papers_own_estimates(clip, shared):
 
 
 # Two sources of 512 taps need this many samples to leave room for artefacts.
-@given(seeds, st.integers(1500, 9000), st.floats(0.01, 2), st.booleans())
+@given(seeds, st.integers(1500, 9000), st.floats(0.01, 2))
 @settings(max_examples=6, deadline=None, phases=[Phase.generate])  # shrinking would take minutes
-def test_equals_mir_eval(seed, n_samples, leakage, permutation):
+def test_equals_mir_eval(seed, n_samples, leakage):
     from mir_eval.separation import bss_eval_sources
 
     references = noise(seed, 2, n_samples)
-    mixing = np.eye(2)[::-1] if permutation else np.eye(2)
-    estimates = (mixing + leakage * noise(seed + 1, 2, 2)) @ references + 0.1 * noise(seed + 2, 2, n_samples)
+    estimates = (np.eye(2) + leakage * noise(seed + 1, 2, 2)) @ references + 0.1 * noise(
+        seed + 2, 2, n_samples
+    )
     with warnings.catch_warnings():
         # mir_eval 0.8 announces that its separation module leaves in 0.9; the project pins 0.8.2.
         warnings.simplefilter("ignore", FutureWarning)
-        expected = bss_eval_sources(references, estimates, compute_permutation=permutation)[:3]
-    found = bss_eval(named(references), named(estimates), permutation=permutation)
+        expected = bss_eval_sources(references, estimates, compute_permutation=False)[:3]
+    found = bss_eval(named(references), named(estimates))
     np.testing.assert_allclose(figures(found), np.transpose(expected), rtol=0, atol=1e-6)
 
 
@@ -140,15 +141,6 @@ def test_sources_pair_by_name_and_not_by_position(seed):
     assert list(reordered) == ["accompaniment", "vocals"]
     for name in expected:
         assert astuple(reordered[name]) == pytest.approx(astuple(expected[name]), rel=0, abs=1e-9)
-
-
-@given(seeds)
-@quick
-def test_permutation_finds_swapped_estimates(seed):
-    references, estimates = leaky_pair(seed)
-    expected = figures(bss_eval(named(references), named(estimates), filter_length=64))
-    found = bss_eval(named(references), named(estimates[::-1]), filter_length=64, permutation=True)
-    np.testing.assert_allclose(figures(found), expected, rtol=0, atol=1e-9)
 
 
 def explicit_figures(references, estimates, n_taps):

@@ -343,7 +343,7 @@ def test_pairs_without_split_folders_are_one_split(tmp_path: Path) -> None:
     for name in ("vocals/song.wav", "accompaniment/song.flac"):
         write(tmp_path / name, np.zeros((1, 100)))
     assert [track.name for track in load_tracks("pairs", tmp_path, split="all")] == ["song"]
-    with pytest.raises(DatasetError, match="'all' alone"):
+    with pytest.raises(DatasetError, match="only the split 'all'"):
         load_tracks("pairs", tmp_path, split="train")
     write(tmp_path / "vocals/song.flac", np.zeros((1, 100)))
     with pytest.raises(DatasetError, match=r"song\.flac"):

@@ -1,4 +1,4 @@
-"""The mean of two runs: its weights, and what it says of where they come from."""
+"""The mean of two runs: its weights, and its summary."""
 
 import json
 import subprocess
@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from duetto.training.checkpoint import load_start
 from duetto.training.config_io import parse_config
+from duetto.training.init_from import initialise_from
 from duetto.training.networks import build_network
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "mean_of_runs.py"
@@ -37,11 +37,11 @@ def write_run(folder: Path, n_blocks: list[int]) -> torch.nn.Module:
     return network
 
 
-def test_weights_are_the_mean_with_what_the_second_run_began_with(tmp_path: Path) -> None:
+def test_weights_are_the_mean_with_the_initial_weights_of_the_second_run(tmp_path: Path) -> None:
     first, second = write_run(tmp_path / "first", [1]), write_run(tmp_path / "second", [1, 2])
     for network, name in ((first, "first"), (second, "second")):
         if name == "second":
-            load_start(tmp_path / "first" / "best.safetensors", second)
+            initialise_from(tmp_path / "first" / "best.safetensors", second)
             before = {key: value.clone() for key, value in second.state_dict().items()}
         for weight in network.state_dict().values():
             weight.add_(torch.randn_like(weight) if weight.is_floating_point() else 3)

@@ -1,4 +1,4 @@
-"""What studios and rooms do, measured on impulses, tones, bursts and silence."""
+"""Data augmentation, measured on impulses, tones, bursts and silence."""
 
 from collections.abc import Callable
 
@@ -19,18 +19,18 @@ EFFECTS: dict[str, Callable[[Waveform, Rng], Waveform]] = {
     "widen": lambda waveform, rng: augment.widen(waveform, RATE, rng),
     "reverberate": lambda waveform, rng: augment.reverberate(waveform, RATE, rng),
     "compress": lambda waveform, rng: augment.compress(waveform, RATE, rng),
-    "distort": augment.distort,
+    "distort": lambda waveform, rng: augment.distort(waveform, RATE, rng),
     "echo": lambda waveform, rng: augment.echo(waveform, RATE, rng),
-    "double": lambda waveform, rng: augment.double(waveform, RATE, rng),
+    "double_track": lambda waveform, rng: augment.double_track(waveform, RATE, rng),
     "pause": lambda waveform, rng: augment.pause(waveform, RATE, rng),
     "limit": lambda waveform, rng: waveform * augment.limiter_gain(waveform, rng),
     "coding": lambda waveform, rng: waveform + augment.coding_error(waveform, RATE, rng),
-    "place": lambda waveform, rng: augment.place(waveform[:1], rng, 0.5),
-    "move_formants": lambda waveform, rng: augment.move_formants(waveform, RATE, rng),
-    "vibrate": lambda waveform, rng: augment.vibrate(waveform, RATE, rng),
-    "tune": lambda waveform, rng: augment.tune(waveform, RATE, rng),
+    "pan": lambda waveform, rng: augment.pan(waveform[:1], rng, 0.5),
+    "shift_formants": lambda waveform, rng: augment.shift_formants(waveform, RATE, rng),
+    "add_vibrato": lambda waveform, rng: augment.add_vibrato(waveform, RATE, rng),
+    "correct_pitch": lambda waveform, rng: augment.correct_pitch(waveform, RATE, rng),
 }
-WIDENING = {"widen", "reverberate", "double", "place"}
+WIDENING = {"widen", "reverberate", "double_track", "pan"}
 """What makes stereo of mono."""
 
 
@@ -79,7 +79,7 @@ def test_an_effect_keeps_length_type_and_its_input(name: str, n_channels: int, n
 
 @pytest.mark.parametrize("name", EFFECTS)
 def test_an_effect_changes_what_it_is_given_and_differently_each_time(name: str) -> None:
-    waveform = gliding(0, 10) if name == "tune" else noise(1, 10_000)  # noise has no pitch
+    waveform = gliding(0, 10) if name == "correct_pitch" else noise(1, 10_000)  # noise has no pitch
     found = [EFFECTS[name](waveform, np.random.default_rng(seed)) for seed in SEEDS]
     changed = [result for result in found if np.abs(result - waveform).max() > 1e-3]
     assert len(changed) > len(SEEDS) / 2
@@ -93,9 +93,11 @@ def test_silence_stays_silent(name: str) -> None:
         assert np.abs(found).max() < 1e-4  # a codec's silence is not quite
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_happens_is_a_share_of_the_cases(share: float, rng: Rng) -> None:
-    assert np.mean([augment.happens(share, rng) for _ in range(2000)]) == pytest.approx(share, abs=0.04)
+@pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
+def test_an_event_happens_with_its_probability(probability: float, rng: Rng) -> None:
+    assert np.mean([augment.happens(probability, rng) for _ in range(2000)]) == pytest.approx(
+        probability, abs=0.04
+    )
 
 
 def test_what_never_happens_draws_nothing(rng: Rng) -> None:
@@ -128,7 +130,7 @@ def test_equalising_bends_the_spectrum_within_its_bounds_and_not_the_phase(seed:
 def test_a_place_has_constant_power_and_a_bound(most: float) -> None:
     mono, angles = noise(1, 100), []
     for seed in range(40):
-        left, right = augment.place(mono, np.random.default_rng(seed), most)
+        left, right = augment.pan(mono, np.random.default_rng(seed), most)
         assert left**2 + right**2 == pytest.approx(2 * mono[0] ** 2, rel=1e-5)
         angles.append(np.arctan2(right @ mono[0], left @ mono[0]) / (np.pi / 4) - 1)
     assert np.abs(angles).max() <= most + 1e-6
@@ -179,7 +181,7 @@ def test_a_compressor_turns_down_what_is_loud(seed: int) -> None:
 def test_compressing_and_distorting_keep_the_level_and_flatten_the_peaks(seed: int) -> None:
     waveform = noise(2, RATE) * np.linspace(0.05, 1, RATE, dtype=np.float32) ** 4
     compressed = augment.compress(waveform, RATE, np.random.default_rng(seed))
-    distorted = augment.distort(waveform, np.random.default_rng(seed))
+    distorted = augment.distort(waveform, RATE, np.random.default_rng(seed))
     for found in (compressed, distorted):
         assert augment.rms(found) == pytest.approx(augment.rms(waveform), rel=1e-4)
         assert np.abs(found).max() < 0.98 * np.abs(waveform).max()
@@ -187,7 +189,7 @@ def test_compressing_and_distorting_keep_the_level_and_flatten_the_peaks(seed: i
 
 
 def test_distortion_adds_odd_harmonics() -> None:
-    driven = augment.distort(tone(1), np.random.default_rng(0))
+    driven = augment.distort(tone(1), RATE, np.random.default_rng(0))
     spectrum = np.abs(np.fft.rfft(driven[0]))
     first, second, third = spectrum[440], spectrum[880], spectrum[1320]
     assert third > 0.01 * first
@@ -210,7 +212,7 @@ def test_doubles_come_8_to_30_ms_later_on_either_side(seed: int) -> None:
     start, length = RATE // 4, RATE // 100
     burst = np.zeros((1, RATE), np.float32)
     burst[0, start : start + length] = np.hanning(length)
-    copies = augment.double(burst, RATE, np.random.default_rng(seed)) - burst
+    copies = augment.double_track(burst, RATE, np.random.default_rng(seed)) - burst
     (places,) = np.nonzero(np.abs(copies).max(0) > 1e-3)
     assert start + 0.007 * RATE < places.min() < places.max() < start + length + 0.031 * RATE
     assert np.abs(copies).max(1) == pytest.approx([0.55, 0.55], abs=0.26)
@@ -258,7 +260,7 @@ def test_coding_adds_a_small_error(seed: int, n_channels: int, scale: float) -> 
     assert 3 < in_db(noise_ratio) < 80
 
 
-# --- other throats, vibrato, and tuned voices
+# --- formants, pitch, vibrato
 
 
 def sung(pitch: float, formant: float, seconds: float = 1.0) -> Waveform:
@@ -277,7 +279,7 @@ def test_formants_move_and_the_harmonics_stay() -> None:
     voice = sung(pitch=200, formant=2000)
     ratios = []
     for seed in SEEDS:
-        moved = augment.move_formants(voice, RATE, np.random.default_rng(seed))
+        moved = augment.shift_formants(voice, RATE, np.random.default_rng(seed))
         found, hertz = spectrum(moved), np.arange(RATE // 2 + 1)
         near = hertz % 200
         on = (near < 6) | (near > 194)
@@ -292,7 +294,7 @@ def test_formants_move_and_the_harmonics_stay() -> None:
 
 def test_formants_that_move_by_nothing_change_nothing() -> None:
     voice = sung(pitch=200, formant=2000)
-    kept = augment.move_formants(voice, RATE, np.random.default_rng(0), most=0)
+    kept = augment.shift_formants(voice, RATE, np.random.default_rng(0), most=0)
     assert np.abs(kept - voice).max() < 1e-4 * np.abs(voice).max()
 
 
@@ -318,7 +320,7 @@ def test_transposing_by_nothing_changes_nothing() -> None:
 def test_vibrato_swings_the_pitch_by_80_cents_at_most() -> None:
     swings = []
     for seed in SEEDS:
-        swung = augment.vibrate(tone(3), RATE, np.random.default_rng(seed))[0]
+        swung = augment.add_vibrato(tone(3), RATE, np.random.default_rng(seed))[0]
         turns = np.unwrap(np.angle(hilbert(swung)))[2000:-2000]
         cents = 1200 * np.log2(np.diff(turns) * RATE / (2 * np.pi) / 440)
         swings.append(np.percentile(np.abs(cents), 99))
@@ -338,7 +340,7 @@ def cents_of(waveform: Waveform) -> NDArray[np.float64]:
 def test_a_tuned_voice_holds_its_pitch(seed: int) -> None:
     """It may be off as a whole: it fills the time that it filled before."""
     voice = gliding(5, 35)
-    tuned = augment.tune(voice, RATE, np.random.default_rng(seed))
+    tuned = augment.correct_pitch(voice, RATE, np.random.default_rng(seed))
     assert np.std(cents_of(voice)) > 23
     assert np.std(cents_of(tuned)) < 0.5 * np.std(cents_of(voice))
     assert abs(np.mean(cents_of(tuned)) - np.mean(cents_of(voice))) < 10
@@ -347,14 +349,15 @@ def test_a_tuned_voice_holds_its_pitch(seed: int) -> None:
 
 def test_some_tuned_voices_are_steadier_than_others() -> None:
     deviations = [
-        np.std(cents_of(augment.tune(gliding(0, 35), RATE, np.random.default_rng(seed)))) for seed in SEEDS
+        np.std(cents_of(augment.correct_pitch(gliding(0, 35), RATE, np.random.default_rng(seed))))
+        for seed in SEEDS
     ]
     assert min(deviations) < 6
     assert max(deviations) > 8
 
 
 def test_a_tuned_voice_steps_from_semitone_to_semitone() -> None:
-    tuned = [augment.tune(gliding(100, 250), RATE, np.random.default_rng(seed)) for seed in SEEDS]
+    tuned = [augment.correct_pitch(gliding(100, 250), RATE, np.random.default_rng(seed)) for seed in SEEDS]
     off = [np.abs((cents_of(waveform) + 50) % 100 - 50) for waveform in (gliding(100, 250), *tuned)]
     assert np.mean(off[0]) > 23
     assert min(map(np.mean, off[1:])) < 10
@@ -363,5 +366,5 @@ def test_a_tuned_voice_steps_from_semitone_to_semitone() -> None:
 
 def test_what_has_no_pitch_is_not_tuned() -> None:
     for waveform in (noise(1, 8_000), noise(2, 8_000, seed=3)):
-        tuned = augment.tune(waveform, RATE, np.random.default_rng(0))
+        tuned = augment.correct_pitch(waveform, RATE, np.random.default_rng(0))
         assert np.abs(tuned - waveform).max() < 1e-4

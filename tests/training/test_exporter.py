@@ -334,16 +334,16 @@ def test_a_run_is_exported_beside_its_files_with_its_scores(run: Path, tmp_path:
     ("damage", "error", "said"),
     [
         (lambda run: (run / "config.json").unlink(), ConfigError, "give the folder of a training run"),
-        (lambda run: (run / "best.safetensors").unlink(), ModelError, "is the run finished"),
+        (lambda run: (run / "best.safetensors").unlink(), ModelError, "has the run finished"),
         (
             lambda run: (run / "best.safetensors").write_bytes(b"x" * 99),
             ModelError,
-            "cannot take the weights",
+            "cannot load the weights",
         ),
         (
             lambda run: write_weights(run / "best.safetensors", config(hidden_size=8)),
             ModelError,
-            "cannot take the weights",
+            "cannot load the weights",
         ),
     ],
     ids=["no config", "no weights", "damaged weights", "weights of another network"],

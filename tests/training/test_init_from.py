@@ -1,4 +1,4 @@
-"""Training begins with a bundle: the same masks, weights of their usual size, norms that fit the mixtures."""
+"""Networks initialised from model files: the same masks, usual sizes of weights, fitting statistics."""
 
 import shutil
 from pathlib import Path
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from duetto import list_bundles
 from duetto.errors import ModelError
 from duetto.models.onnx_model import Bundle, from_planes, probe_spectrogram, to_planes
-from duetto.training.checkpoint import load_start, save_weights
+from duetto.training.checkpoint import save_weights
 from duetto.training.config import Config
-from duetto.training.config_io import parse_config
+from duetto.training.config_io import load_config, parse_config
 from duetto.training.exporter import export
-from duetto.training.init_from import USUAL_SIZE, take_norms_apart
+from duetto.training.init_from import USUAL_SIZE, initialise_from, unfold_norms
 from duetto.training.networks import Network, build_network
 
 N_BINS = 65
@@ -61,37 +61,39 @@ def masks_of(network: Network, spectrogram: NDArray[np.complex64]) -> NDArray[np
         return from_planes(network.masks(torch.from_numpy(to_planes(spectrogram))).numpy())
 
 
-def hear_something(network: torch.nn.Module) -> None:
+def run_mixtures(network: torch.nn.Module) -> None:
     for seed in range(4):
         network.masks(torch.randn(3, 2, 24, N_BINS, generator=torch.Generator().manual_seed(seed)))
 
 
 @pytest.mark.parametrize("larger", [{}, {"growth": 40}])
-def test_a_network_begins_as_the_bundle_does(bundle: Bundle, larger: dict[str, Any]) -> None:
+def test_an_initialised_network_has_the_masks_of_the_model_file(
+    bundle: Bundle, larger: dict[str, Any]
+) -> None:
     settings = config(**larger)
     network = build_network(settings.network, N_BINS).eval()
     spectrogram = probe_spectrogram(1, N_BINS, 29)
     expected = bundle.masks(spectrogram)
-    load_start(bundle.path, network)
+    initialise_from(bundle.path, network)
     assert np.abs(masks_of(network, spectrogram) - expected).max() < 1e-5
-    take_norms_apart(network, hear_something)
+    unfold_norms(network, run_mixtures)
     assert np.abs(masks_of(network, spectrogram) - expected).max() < 1e-4
     assert np.abs(expected - 0.5).max() > 0.1
 
 
-def test_weights_get_their_usual_size_and_norms_what_they_hear(bundle: Bundle) -> None:
+def test_weights_get_their_usual_size_and_norms_the_statistics_of_their_inputs(bundle: Bundle) -> None:
     network = build_network(config().network, N_BINS).eval()
-    load_start(bundle.path, network)
-    take_norms_apart(network, hear_something)
-    heard: dict[torch.nn.Module, list[torch.Tensor]] = {}
+    initialise_from(bundle.path, network)
+    unfold_norms(network, run_mixtures)
+    outputs_of: dict[torch.nn.Module, list[torch.Tensor]] = {}
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            heard[module] = []
-            module.register_forward_hook(lambda norm, inputs, output: heard[norm].append(output))
+            outputs_of[module] = []
+            module.register_forward_hook(lambda norm, inputs, output: outputs_of[norm].append(output))
     with torch.inference_mode():
-        hear_something(network)
-    assert len(heard) == 1 + 2 * 2 + 5 * 3  # of the stem; the steps down and up; and of each stage
-    for norm, outputs in heard.items():
+        run_mixtures(network)
+    assert len(outputs_of) == 1 + 2 * 2 + 5 * 3  # of the stem; the steps down and up; and of each stage
+    for norm, outputs in outputs_of.items():
         normal = ((torch.cat(outputs) - norm.bias[:, None, None]) / norm.weight[:, None, None]).detach()
         spread = normal.var((0, 2, 3), correction=0)
         assert normal.mean((0, 2, 3)).abs().max() < 1e-3
@@ -102,41 +104,41 @@ def test_weights_get_their_usual_size_and_norms_what_they_hear(bundle: Bundle) -
         assert sizes.square().mean().sqrt() == pytest.approx(USUAL_SIZE, rel=1e-4)
 
 
-def test_training_sees_what_the_bundle_gave(bundle: Bundle) -> None:
-    """Once its norms are taken apart: as they come they are far from what a batch gives."""
+def test_batch_statistics_agree_with_the_unfolded_norms(bundle: Bundle) -> None:
+    """Norms that are not unfolded are far from the statistics of a batch."""
     network = build_network(config().network, N_BINS)
-    load_start(bundle.path, network.eval())
+    initialise_from(bundle.path, network.eval())
     batch = torch.randn(12, 2, 48, N_BINS, generator=torch.Generator().manual_seed(9))
     drift = []
     for _ in range(2):
         with torch.inference_mode():
             expected = network.eval().masks(batch)
             drift.append(float((network.train().masks(batch) - expected).square().mean().sqrt()))
-        load_start(bundle.path, network)
-        take_norms_apart(network, hear_something)
+        initialise_from(bundle.path, network)
+        unfold_norms(network, run_mixtures)
     before, after = drift
     assert 20 * after < before
 
 
 @pytest.mark.parametrize("name", ["duetto", "mir1k"])
-def test_what_ships_can_be_trained_on(name: str) -> None:
+def test_models_that_ship_can_be_fine_tuned(name: str) -> None:
     bundle = Bundle(list_bundles()[name])
-    settings, metadata = parse_config(bundle.metadata.recipe), bundle.metadata
-    network = build_network(settings.network, metadata.stft.n_bins).eval()
-    load_start(bundle.path, network)
+    metadata = bundle.metadata
+    network = build_network(load_config(name).network, metadata.stft.n_bins).eval()
+    initialise_from(bundle.path, network)
     spectrogram = probe_spectrogram(metadata.n_channels, metadata.stft.n_bins, 40)
     assert np.abs(masks_of(network, spectrogram) - bundle.masks(spectrogram)).max() < 1e-4
 
 
-def test_another_kind_of_network_is_no_start() -> None:
+def test_another_kind_of_network_is_refused() -> None:
     network = build_network(config().network, N_BINS)
-    with pytest.raises(ModelError, match=r"drnn\.onnx: no U-Net"):
-        load_start(list_bundles()["drnn"], network)
+    with pytest.raises(ModelError, match=r"drnn\.onnx: not a U-Net"):
+        initialise_from(list_bundles()["drnn"], network)
 
 
-def test_the_bundle_of_a_larger_network_is_no_start(bundle: Bundle) -> None:
-    with pytest.raises(ModelError, match=r"small\.onnx: cannot begin with these weights"):
-        load_start(bundle.path, build_network(config(width=4).network, N_BINS))
+def test_the_model_of_a_larger_network_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(ModelError, match=r"small\.onnx: cannot take these initial weights"):
+        initialise_from(bundle.path, build_network(config(width=4).network, N_BINS))
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "text"])
@@ -148,4 +150,4 @@ def test_a_damaged_bundle_is_named(bundle: Bundle, tmp_path: Path, damage: str) 
     if damage == "text":
         path.write_text("no bundle at all")
     with pytest.raises(ModelError, match=r"song\.onnx: (cannot read the bundle|damaged)"):
-        load_start(path, build_network(config().network, N_BINS))
+        initialise_from(path, build_network(config().network, N_BINS))

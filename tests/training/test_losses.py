@@ -1,16 +1,28 @@
-"""The papers' objectives against their formulas, and where they must stay finite."""
+"""Losses and objectives: against their formulas, zero for perfect networks, finite at silence."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
-from duetto.training.config import LossConfig
-from duetto.training.losses import KL_FLOOR, discriminative_loss
+from duetto.dsp.stft import STFT
+from duetto.training.config import Config, LossConfig
+from duetto.training.config_io import parse_config
+from duetto.training.losses import (
+    KL_FLOOR,
+    build_objective,
+    discriminative_loss,
+    reconstruction_loss,
+    to_mid_side,
+)
+from duetto.training.torch_stft import magnitude, stft_forward
+
+# --- discriminative losses
 
 SHAPE = (2, 2, 3, 4)  # batch, sources, bins, frames
 
@@ -78,3 +90,169 @@ def test_kl_is_bounded_below_where_outputs_may_be_negative() -> None:
     """Without a mask layer, outputs far below zero once lowered the loss without end."""
     far = loss("kl", 0.0, torch.ones(SHAPE), torch.full(SHAPE, -1e4))
     assert far > loss("kl", 0.0, torch.ones(SHAPE), torch.full(SHAPE, -1.0))
+
+
+# --- objectives
+
+N_FFT, HOP = 64, 16
+CENTRED = STFT(n_fft=N_FFT, hop_length=HOP, window="hann")
+
+
+class Stub(nn.Module):
+    """Gives what it was told to, and keeps what it saw."""
+
+    def __init__(self, answer: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, seen: Tensor) -> Tensor:
+        self.seen = seen
+        return self.answer(seen)
+
+
+def spectrograms(n_channels: int = 1, weight: float = 0.3) -> Config:
+    return parse_config(
+        {
+            "stft": {"n_fft": N_FFT, "hop_length": HOP, "window": "hann"},
+            "network": {"kind": "unet", "n_sub_bands": 2, "n_levels": 2, "n_channels": n_channels},
+            "loss": {"kind": "l1", "spectrogram": weight},
+        }
+    )
+
+
+def sources(n_channels: int = 2, batch_size: int = 3, n_samples: int = 20 * HOP) -> Tensor:
+    chance = torch.Generator().manual_seed(0)
+    return 0.2 * torch.randn((batch_size, 2, n_channels, n_samples), generator=chance)
+
+
+# --- middle and side
+
+
+def test_mono_has_no_side() -> None:
+    for mono in (sources(1), sources(1).expand(3, 2, 2, -1)):
+        found = to_mid_side(mono)
+        assert found.shape == (3, 2, 2, 20 * HOP)
+        assert torch.equal(found[..., 0, :], mono[..., 0, :])
+        assert not found[..., 1, :].any()
+
+
+def test_to_mid_side_give_left_and_right_back() -> None:
+    stereo = sources(2)
+    middle, side = to_mid_side(stereo).unbind(-2)
+    assert torch.allclose(torch.stack([middle + side, middle - side], -2), stereo, atol=1e-7)
+    assert torch.allclose(middle, stereo.mean(-2), atol=1e-7)
+
+
+# --- spectrograms
+
+
+@pytest.mark.parametrize("n_channels", [1, 2])
+@pytest.mark.parametrize("n_recorded", [1, 2])
+def test_a_perfect_network_of_spectrograms_loses_nothing(n_channels: int, n_recorded: int) -> None:
+    recorded = sources(n_recorded)
+    vocals = stft_forward(CENTRED, to_mid_side(recorded)[:, 0, :n_channels])
+    network = Stub(lambda seen: vocals)
+    loss = build_objective(spectrograms(n_channels))(network, recorded)
+    assert loss.shape == ()
+    assert float(loss) < 1e-5
+    mixture = stft_forward(CENTRED, to_mid_side(recorded).sum(1)[:, :n_channels])
+    assert network.seen.shape == mixture.shape == (3, n_channels, CENTRED.n_bins, 21)
+    assert torch.allclose(network.seen, mixture, atol=1e-5)
+
+
+def test_the_loss_is_that_of_the_waveform_and_its_weight_times_that_of_the_spectrogram() -> None:
+    """The mixture as the estimate errs by the accompaniment."""
+    recorded = sources(1)
+    (_, accompaniment), mixture = recorded[:, :, 0].unbind(1), recorded[:, :, 0].sum(1)
+    waveform_error = (accompaniment.abs().mean(1) / (mixture.abs().mean(1) + 1e-3)).mean()
+    missed, whole = (stft_forward(CENTRED, x).abs().mean((1, 2)) for x in (accompaniment, mixture))
+    spectrogram_error = (missed / (whole + 1e-3)).mean()
+    for weight in (0.0, 0.3, 2.0):
+        loss = build_objective(spectrograms(weight=weight))(Stub(lambda x: x), recorded)
+        assert float(loss) == pytest.approx(float(waveform_error + weight * spectrogram_error), rel=1e-5)
+
+
+def test_a_mono_network_learns_from_the_middle_alone() -> None:
+    recorded, objective = sources(2), build_objective(spectrograms(1))
+    other = recorded + torch.tensor([[0.1], [-0.1]])  # in the side
+    losses = [float(objective(Stub(lambda seen: seen / 2), batch)) for batch in (recorded, other)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_gradients_flow_to_the_estimate_and_are_finite_on_silence() -> None:
+    for recorded in (sources(1), torch.zeros(3, 2, 1, 20 * HOP)):
+        factor = torch.ones((), requires_grad=True)
+        loss = build_objective(spectrograms())(Stub(lambda seen, factor=factor: seen * factor), recorded)
+        loss.backward()
+        assert torch.isfinite(loss)
+        assert torch.isfinite(factor.grad)
+        assert bool(factor.grad > 0) == bool(recorded.any())
+
+
+# --- magnitudes
+
+
+@pytest.mark.parametrize("n_channels", [1, 2])
+def test_a_network_of_magnitudes_sees_the_mean_of_the_channels(n_channels: int) -> None:
+    config = parse_config({"stft": {"n_fft": N_FFT, "hop_length": HOP}, "loss": {"discrimination": 0}})
+    stft, recorded = config.stft.build(centred=False), sources(n_channels)
+    targets = magnitude(stft, recorded.mean(2))
+    network = Stub(lambda seen: targets)
+    assert float(build_objective(config)(network, recorded)) == 0
+    assert torch.allclose(network.seen, magnitude(stft, recorded.mean(2).sum(1)))
+    wrong = Stub(lambda seen: targets.flip(1))
+    expected = discriminative_loss(LossConfig(discrimination=0), targets, targets.flip(1))
+    assert float(build_objective(config)(wrong, recorded)) == pytest.approx(float(expected))
+
+
+# --- the loss itself
+
+
+L1, SDR = LossConfig(kind="l1"), LossConfig(kind="sdr")
+
+
+def test_the_absolute_error_is_relative_to_the_mixture() -> None:
+    """Errors of 0.1 under mixtures of 0.5 and of 1: a mean of 0.2 and 0.1, but for what is quiet."""
+    target, mixture = torch.zeros(2, 3, 8), torch.tensor([0.5, -1.0])[:, None, None].expand(2, 3, 8)
+    loss = reconstruction_loss(L1, target, target - 0.1, mixture)
+    assert float(loss) == pytest.approx(0.15, rel=2e-3)
+    assert float(reconstruction_loss(L1, mixture, mixture, mixture)) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+def test_the_loss_of_sdr_is_a_tenth_of_decibels_down_to_its_floor(dtype: torch.dtype) -> None:
+    """Errors 10 and 20 dB below their mixtures: -1 and -2, but for the floor; without any error the floor."""
+    mixture = torch.randn((2, 3, 500), generator=torch.Generator().manual_seed(0), dtype=dtype)
+    target = 0.3 * mixture
+    error = mixture * torch.tensor([10**-0.5, 0.1])[:, None, None]
+    loss = float(reconstruction_loss(SDR, target, target + error, mixture))
+    assert loss == pytest.approx((np.log10(0.1 + 1e-3) + np.log10(0.01 + 1e-3)) / 2, abs=1e-4)
+    assert float(reconstruction_loss(SDR, target, target, mixture)) == pytest.approx(-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("config", [L1, SDR], ids=["l1", "sdr"])
+@pytest.mark.parametrize("gain", [0.5, 10.0, 1000.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+def test_reconstruction_does_not_depend_on_how_loud_music_is(
+    config: LossConfig, gain: float, dtype: torch.dtype
+) -> None:
+    chance = torch.Generator().manual_seed(0)
+    target, estimate, mixture = torch.randn((3, 2, 4, 50), generator=chance, dtype=dtype)
+    plain, louder = (
+        float(reconstruction_loss(config, g * target, g * estimate, g * mixture)) for g in (1.0, gain)
+    )
+    assert louder == pytest.approx(plain, rel=5e-3)
+    assert plain > 0.2
+
+
+@pytest.mark.parametrize(("config", "least"), [(L1, 0), (SDR, -3)], ids=["l1", "sdr"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+def test_reconstruction_of_silence_is_the_least_with_a_finite_gradient(
+    config: LossConfig, least: float, dtype: torch.dtype
+) -> None:
+    silence = torch.zeros(2, 1, 5, dtype=dtype)
+    estimate = silence.clone().requires_grad_()
+    loss = reconstruction_loss(config, silence, estimate, silence)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(least)
+    assert torch.equal(estimate.grad, silence)

@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from test_datasets import IKALA_SONGS, MIR1K_DEV, mir1k_train
 
 from duetto.evaluation.datasets import Track, load_tracks
-from duetto.evaluation.evaluator import Report, evaluate_tracks
+from duetto.evaluation.evaluator import evaluate_tracks
+from duetto.evaluation.report import Report
 from duetto.training.config_io import load_config
-from duetto.training.data.resampling import at_sample_rate
-from duetto.training.reproduce.paired_intervals import read_scores
+from duetto.training.data.sources import at_sample_rate
 from duetto.training.reproduce.paper_runner import reproduce
 from helpers.command_line import Outcome, duetto, duetto_apart
 
@@ -38,7 +38,7 @@ warm_up_steps = 2
 [run]
 n_steps = 8
 evaluate_every = 2
-n_listen = 0
+n_logged_tracks = 0
 """
 TABLE = """
 title = "A small paper"
@@ -260,8 +260,8 @@ def test_one_row_can_be_run(made: Path, data: Path, paper: Path, tmp_path: Path)
         (["huang2013"], "no paper 'huang2013': give one of fan2017, huang2014"),
         (["huang2014", "--row", "dnm"], "huang2014 has no row 'dnm' to run; its rows: rpca,"),
         (["huang2014", "--row", "rpcah"], "no row 'rpcah' to run"),
-        (["huang2014", "--dataset", "musdb"], "not prepared for the dataset 'musdb'; choose mir1k"),
-        (["fan2017", "--dataset", "musdb"], "not prepared for the dataset 'musdb'; choose ikala, mir1k"),
+        (["huang2014", "--dataset", "musdb"], "no settings for the dataset 'musdb'; choose mir1k"),
+        (["fan2017", "--dataset", "musdb"], "no settings for the dataset 'musdb'; choose ikala, mir1k"),
     ],
 )
 def test_what_cannot_be_made_is_refused(data: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
@@ -309,9 +309,8 @@ def test_fan2017_runs_on_ikala_at_16_khz(
         return evaluate_tracks(separate, tracks[::20], jobs=1)  # all 189 take long
 
     monkeypatch.setattr("duetto.training.reproduce.runs.evaluate_tracks", score)
-    monkeypatch.setattr(
-        "duetto.training.reproduce.runs.read_scores", lambda folder, tracks: read_scores(folder, tracks[::20])
-    )
+    load = Report.load
+    monkeypatch.setattr(Report, "load", lambda folder, names: load(folder, names[::20]))
     _, failed = reproduce(str(tmp_path / "few.toml"), ikala, tmp_path / "out", jobs=1)
     assert not failed
     assert scored == 189
@@ -361,7 +360,11 @@ def test_fan2017_is_prepared_for_mir1k(data: Path, tmp_path: Path, monkeypatch: 
     _, failed = reproduce("fan2017", data, tmp_path, dataset="mir1k")
     assert failed.keys() == {"dnn1", "dnn2", "dnn3", "cvpnn", "wvpnn", "dnn-as-cvpnn", "dnn-as-wvpnn"}
     for settings in seen:
-        assert (settings.dataset, settings.train, settings.dev) == ("mir1k", "train", "dev")
+        assert (settings.dataset, settings.train_split, settings.validation_split) == (
+            "mir1k",
+            "train",
+            "dev",
+        )
         assert settings.n_held_out_songs == 0
         assert "MIR-1K" in settings.description
     assert load_config("fan2017/cvpnn").data.dataset == "ikala"

@@ -8,16 +8,17 @@ from numpy.typing import NDArray
 
 from duetto.dsp.stft import STFT
 from duetto.training.config import MixingConfig, SceneConfig
-from duetto.training.data.sampler import RandomMixer, Sources, fixed_excerpts
+from duetto.training.data.sampler import MixtureSampler, fixed_excerpts
+from duetto.training.data.sources import Recording
 
 LENGTHS = (700, 1000, 1500)
 
 
-def numbered_tracks() -> list[Sources]:
+def numbered_tracks() -> list[Recording]:
     """Every sample has a value of its own: accompaniments from 1 on, vocals from 100 001 on."""
     starts = np.cumsum((1, *LENGTHS))
     return [
-        Sources(
+        Recording(
             vocals=np.arange(start + 100_000, start + 100_000 + length, dtype=np.float32)[None],
             accompaniment=np.arange(start, start + length, dtype=np.float32)[None],
         )
@@ -25,9 +26,9 @@ def numbered_tracks() -> list[Sources]:
     ]
 
 
-def mixer(n_samples: int = 400, seed: int = 0, **settings: float) -> RandomMixer:
+def mixer(n_samples: int = 400, seed: int = 0, **settings: float) -> MixtureSampler:
     config = MixingConfig.model_validate(settings)
-    return RandomMixer(numbered_tracks(), config, n_samples=n_samples, sample_rate=16_000, seed=seed)
+    return MixtureSampler(numbered_tracks(), config, n_samples=n_samples, sample_rate=16_000, seed=seed)
 
 
 def track_and_place(values: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -48,13 +49,15 @@ def test_a_batch_depends_on_seed_and_step_alone() -> None:
     assert one.batch(5, 8).dtype == np.float32
 
 
-def test_recordings_are_drawn_by_their_length_and_their_odds() -> None:
+def test_recordings_are_drawn_by_length_and_sampling_weight() -> None:
     tracks = [
-        Sources(np.full((1, 1000), 1, np.float32), np.full((1, 1000), 1, np.float32), odds=0.0),
-        Sources(np.full((1, 1000), 2, np.float32), np.full((1, 1000), 2, np.float32), odds=3.0),
-        Sources(np.full((1, 3000), 3, np.float32), np.full((1, 3000), 3, np.float32)),
+        Recording(np.full((1, 1000), 1, np.float32), np.full((1, 1000), 1, np.float32), sampling_weight=0.0),
+        Recording(np.full((1, 1000), 2, np.float32), np.full((1, 1000), 2, np.float32), sampling_weight=3.0),
+        Recording(np.full((1, 3000), 3, np.float32), np.full((1, 3000), 3, np.float32)),
     ]
-    drawn = RandomMixer(tracks, MixingConfig(remix=1), n_samples=4, sample_rate=16_000, seed=0).batch(0, 2000)
+    drawn = MixtureSampler(tracks, MixingConfig(remix=1), n_samples=4, sample_rate=16_000, seed=0).batch(
+        0, 2000
+    )
     for source in (0, 1):
         values, counts = np.unique(drawn[:, source, 0, 0], return_counts=True)
         assert values.tolist() == [2, 3]
@@ -81,7 +84,7 @@ def test_without_shift_and_remix_the_sources_stay_together() -> None:
 
 
 @pytest.mark.parametrize(("remix", "least", "most"), [(0.0, 0, 0), (0.5, 50, 150), (1.0, 150, 250)])
-def test_remix_is_the_share_of_foreign_accompaniments(remix: float, least: int, most: int) -> None:
+def test_remix_is_the_probability_of_another_accompaniment(remix: float, least: int, most: int) -> None:
     batch = mixer(n_samples=1, remix=remix).batch(0, 300)[:, :, 0]
     foreign = track_and_place(batch[:, 0, 0])[0] != track_and_place(batch[:, 1, 0])[0]
     assert least <= foreign.sum() <= most  # about a third of the foreign draws draw the same track
@@ -93,9 +96,9 @@ def test_every_second_of_audio_is_equally_likely() -> None:
 
 
 def test_gains_fill_their_ranges_and_stay_in_them() -> None:
-    tracks = [Sources(vocals=np.ones((1, 10), np.float32), accompaniment=np.ones((1, 10), np.float32))]
+    tracks = [Recording(vocals=np.ones((1, 10), np.float32), accompaniment=np.ones((1, 10), np.float32))]
     config = MixingConfig(gain_db=6, balance_db=4)
-    batch = RandomMixer(tracks, config, n_samples=5, sample_rate=16_000, seed=0).batch(0, 2000)
+    batch = MixtureSampler(tracks, config, n_samples=5, sample_rate=16_000, seed=0).batch(0, 2000)
     decibels = 20 * np.log10(batch[..., 0, 0].astype(float))
     gain, balance = decibels.mean(1), decibels[:, 0] - decibels[:, 1]
     for values, limit in ((gain, 6), (balance, 4)):
@@ -108,8 +111,8 @@ def test_each_source_is_played_at_a_pitch_of_its_own_within_the_range(rng: np.ra
     n_samples, hertz = 8192, 1000
     tone = np.sin(2 * np.pi * hertz * np.arange(16000) / 16000).astype(np.float32)
     config = MixingConfig(pitch_semitones=3)
-    tones = RandomMixer(
-        [Sources(tone[None], tone[None])], config, n_samples=n_samples, sample_rate=16_000, seed=0
+    tones = MixtureSampler(
+        [Recording(tone[None], tone[None])], config, n_samples=n_samples, sample_rate=16_000, seed=0
     )
     batch = tones.batch(0, 60)[:, :, 0]
     assert batch.shape == (60, 2, n_samples)
@@ -134,7 +137,7 @@ def test_no_gain_leaves_samples_as_they_are() -> None:
 def test_fixed_excerpts_hold_every_frame_once(lengths: list[int], n_frames: int, hop_length: int) -> None:
     rng = np.random.default_rng(0)
     stft = STFT(n_fft=128, hop_length=hop_length, window="sine", centred=False)
-    tracks = [Sources(*rng.standard_normal((2, 1, length)).astype(np.float32)) for length in lengths]
+    tracks = [Recording(*rng.standard_normal((2, 1, length)).astype(np.float32)) for length in lengths]
     excerpts = fixed_excerpts(tracks, stft, n_frames=n_frames, shift_samples=0)
     assert excerpts.shape[1:] == (2, 1, 128 + (n_frames - 1) * hop_length)
     row = 0
@@ -150,7 +153,7 @@ def test_fixed_excerpts_hold_every_frame_once(lengths: list[int], n_frames: int,
 
 def test_a_tail_is_filled_with_zeros() -> None:
     stft = STFT(n_fft=128, hop_length=64, window="sine", centred=False)
-    track = Sources(vocals=np.ones((1, 500), np.float32), accompaniment=np.full((1, 500), 2, np.float32))
+    track = Recording(vocals=np.ones((1, 500), np.float32), accompaniment=np.full((1, 500), 2, np.float32))
     excerpts = fixed_excerpts([track], stft, n_frames=4, shift_samples=0)
     assert len(excerpts) == 2  # 6 frames in excerpts of 4
     assert np.array_equal(excerpts[1, :, 0], np.repeat([[1.0], [2.0]], 320, 1) * (np.arange(320) < 500 - 256))
@@ -190,18 +193,18 @@ def test_recipes_without_scenes_draw_what_they_always_drew(
     assert sums == pytest.approx([vocals, accompaniment], rel=1e-6)
 
 
-def noises(n_tracks: int = 3, n_samples: int = 4_000) -> list[Sources]:
+def noises(n_tracks: int = 3, n_samples: int = 4_000) -> list[Recording]:
     chance = np.random.default_rng(0)
     levels = [0.01, 0.1, 0.5]
     return [
-        Sources(*(level * chance.standard_normal((2, 1, n_samples))).astype(np.float32))
+        Recording(*(level * chance.standard_normal((2, 1, n_samples))).astype(np.float32))
         for level in levels[:n_tracks]
     ]
 
 
-def drawn(tracks: list[Sources], n_mixtures: int, n_samples: int = 2_000, **settings: object) -> NDArray:
+def drawn(tracks: list[Recording], n_mixtures: int, n_samples: int = 2_000, **settings: object) -> NDArray:
     config = MixingConfig.model_validate(settings)
-    random = RandomMixer(tracks, config, n_samples=n_samples, sample_rate=16_000, seed=0)
+    random = MixtureSampler(tracks, config, n_samples=n_samples, sample_rate=16_000, seed=0)
     return random.batch(0, n_mixtures)
 
 
@@ -210,7 +213,7 @@ def levels_db(batch: NDArray[np.float32]) -> NDArray[np.float64]:
     return 10 * np.log10(np.square(batch, dtype=float).mean((2, 3)))
 
 
-def test_shares_of_mixtures_lack_a_source() -> None:
+def test_sources_are_missing_with_their_probabilities() -> None:
     batch = drawn(noises(), 400, 50, no_vocals=0.25, no_accompaniment=0.2)
     silent = ~batch.any(axis=(2, 3))
     assert silent[:, 0].mean() == pytest.approx(0.25, abs=0.07)
@@ -219,8 +222,8 @@ def test_shares_of_mixtures_lack_a_source() -> None:
 
 
 @pytest.mark.parametrize(("setting", "silent"), [("no_vocals", 0), ("no_accompaniment", 1)])
-@pytest.mark.parametrize("scene", [None, {"coding": 0}])
-def test_a_share_of_1_silences_a_source_in_every_mixture(
+@pytest.mark.parametrize("scene", [None, {"lossy_coding": 0}])
+def test_a_probability_of_1_silences_a_source_in_every_mixture(
     setting: str, silent: int, scene: dict[str, float] | None
 ) -> None:
     batch = drawn(noises(), 10, **{setting: 1.0}, scene=scene, equal_level=True, gain_db=6)
@@ -238,14 +241,14 @@ def test_equal_levels_are_equal_and_balance_comes_after() -> None:
 
 
 def test_silence_is_not_made_as_loud_as_music() -> None:
-    silence = [Sources(np.full((1, 500), 1e-6, np.float32), np.ones((1, 500), np.float32))]
+    silence = [Recording(np.full((1, 500), 1e-6, np.float32), np.ones((1, 500), np.float32))]
     batch = drawn(silence, 3, 100, equal_level=True)
     assert batch[:, 0] == pytest.approx(1e-4)
     assert batch[:, 1] == pytest.approx(0.1)
 
 
 def test_second_music_lies_0_to_10_db_below_the_first() -> None:
-    tracks = [Sources(np.ones((1, 100), np.float32), np.ones((1, 100), np.float32))]
+    tracks = [Recording(np.ones((1, 100), np.float32), np.ones((1, 100), np.float32))]
     batch = drawn(tracks, 200, 10, second_music=0.5)
     assert (batch[:, 0] == 1).all()
     above = batch[:, 1, 0] - 1
@@ -259,7 +262,7 @@ def test_second_music_lies_0_to_10_db_below_the_first() -> None:
 def test_scenes_are_stereo_and_depend_on_seed_and_step_alone() -> None:
     settings = MixingConfig.model_validate({"remix": 0.5, "pitch_semitones": 2, "scene": {}})
     one, other = (
-        RandomMixer(noises(), settings, n_samples=3_000, sample_rate=16_000, seed=4) for _ in range(2)
+        MixtureSampler(noises(), settings, n_samples=3_000, sample_rate=16_000, seed=4) for _ in range(2)
     )
     other.batch(0, 1)
     batch = one.batch(2, 5)
@@ -275,7 +278,7 @@ def test_scenes_are_stereo_and_depend_on_seed_and_step_alone() -> None:
 def test_solo_recordings_are_mixed_with_others(scene: dict[str, float] | None) -> None:
     """A voice that has no music of its own gets another's, though nothing is remixed."""
     ones = np.ones((1, 300), np.float32)
-    tracks = [Sources(ones, None), Sources(None, 2 * ones), Sources(None, 2 * ones)]
+    tracks = [Recording(ones, None), Recording(None, 2 * ones), Recording(None, 2 * ones)]
     batch = drawn(tracks, 20, 40, scene=scene)
     assert np.isfinite(batch).all()
     assert batch.any((2, 3)).all()
@@ -286,7 +289,7 @@ def test_solo_recordings_are_mixed_with_others(scene: dict[str, float] | None) -
 def test_a_full_batch_leaves_solo_recordings_out() -> None:
     stft = STFT(n_fft=128, hop_length=64, window="sine", centred=False)
     ones = np.ones((1, 500), np.float32)
-    tracks = [Sources(ones, None), Sources(ones, 2 * ones), Sources(None, ones)]
+    tracks = [Recording(ones, None), Recording(ones, 2 * ones), Recording(None, ones)]
     excerpts = fixed_excerpts(tracks, stft, n_frames=100, shift_samples=0)
     assert len(excerpts) == 1
     assert (excerpts[0, :, 0, :500] == [[1], [2]]).all()
@@ -296,7 +299,7 @@ def test_a_full_batch_leaves_solo_recordings_out() -> None:
 def test_music_in_stereo_stays_so_in_scenes_alone(scene: dict[str, float] | None) -> None:
     """Its sides may change places, and a second one comes as it is; without scenes all is mono."""
     sides = np.repeat(np.array([[1], [3]], np.float32), 300, axis=1)
-    tracks = [Sources(np.ones((1, 300), np.float32), None), Sources(None, sides)]
+    tracks = [Recording(np.ones((1, 300), np.float32), None), Recording(None, sides)]
     music = drawn(tracks, 20, 40, scene=scene)[:, 1, :, 0]
     assert {tuple(levels) for levels in music.tolist()} == ({(1.0, 3.0), (3.0, 1.0)} if scene else {(2.0,)})
     doubled = drawn(tracks, 20, 40, scene=scene, second_music=1.0)[:, 1, :, 0]

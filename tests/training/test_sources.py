@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from duetto.errors import ConfigError, DatasetError
 from duetto.training.config import DataConfig
-from duetto.training.data.batches import load_data
-from duetto.training.data.sources import Solo, held_out_mixtures, load_solos
+from duetto.training.data.sources import SoloFile, held_out_mixtures, list_solo_files, load_data
 
 RATE = 8000
 
@@ -58,7 +57,7 @@ def config(**changes: object) -> DataConfig:
 
 
 def test_every_format_is_found_and_other_files_are_not(root: Path) -> None:
-    found = [(solo.path.name, solo.source, solo.held_out) for solo in load_solos(config(), root)]
+    found = [(solo.path.name, solo.source, solo.held_out) for solo in list_solo_files(config(), root)]
     assert found == [
         ("ann.wav", "vocals", False),
         ("bea.ogg", "vocals", False),
@@ -72,7 +71,7 @@ def test_every_format_is_found_and_other_files_are_not(root: Path) -> None:
 
 def test_a_solo_is_one_source_at_the_rate_of_the_recipe(root: Path) -> None:
     """Music keeps both of its channels, but no more than two; a voice is mono."""
-    solos = {solo.path.stem: solo for solo in load_solos(config(), root)}
+    solos = {solo.path.stem: solo for solo in list_solo_files(config(), root)}
     ann, drums, band = (solos[name].load(RATE) for name in ("ann", "drums", "kept-band"))
     assert ann.accompaniment is None
     assert np.array_equal(ann.vocals, noise(0.5, 10)[None])
@@ -81,29 +80,32 @@ def test_a_solo_is_one_source_at_the_rate_of_the_recipe(root: Path) -> None:
     assert np.array_equal(band.accompaniment, [noise(14, 21), noise(14, 22)])
     quadraphonic = np.stack([noise(1, seed) for seed in range(4)])
     write(root / "four.wav", quadraphonic)
-    four = Solo(root / "four.wav", "accompaniment", held_out=False).load(RATE)
+    four = SoloFile(root / "four.wav", "accompaniment", held_out=False).load(RATE)
     assert np.allclose(four.accompaniment, quadraphonic.mean(0), atol=1e-7)
-    choir = Solo(root / "four.wav", "vocals", held_out=False).load(RATE)
+    choir = SoloFile(root / "four.wav", "vocals", held_out=False).load(RATE)
     assert choir.vocals.shape == (1, RATE)
 
 
 def test_a_solo_of_a_lower_rate_than_the_recipes_is_refused(root: Path) -> None:
-    with pytest.raises(DatasetError, match=r"ann\.wav: 8000 Hz, the recipe trains at 16000 Hz"):
-        Solo(root / "voices" / "ann.wav", "vocals", held_out=False).load(16_000)
+    with pytest.raises(DatasetError, match=r"ann\.wav: its sample rate is 8000 Hz, below"):
+        SoloFile(root / "voices" / "ann.wav", "vocals", held_out=False).load(16_000)
     settings = config(sample_rate=16_000)
-    track, *_ = held_out_mixtures(load_solos(settings, root), settings)
-    with pytest.raises(DatasetError, match=r"kept-1\.wav: 8000 Hz"):
+    track, *_ = held_out_mixtures(list_solo_files(settings, root), settings)
+    with pytest.raises(DatasetError, match=r"kept-1\.wav: its sample rate is 8000 Hz"):
         track.load()
 
 
-def test_odds_are_those_of_the_first_pattern_that_fits(root: Path) -> None:
-    odds = {"ann": 0.0, "*n*": 2.0, "fl*": 0.5}
-    found = {solo.path.stem: solo.odds for solo in load_solos(config(odds=odds), root)}
+def test_sampling_weights_are_those_of_the_first_pattern_that_fits(root: Path) -> None:
+    weights = {"ann": 0.0, "*n*": 2.0, "fl*": 0.5}
+    found = {
+        solo.path.stem: solo.sampling_weight
+        for solo in list_solo_files(config(sampling_weights=weights), root)
+    }
     assert found == {
         "ann": 0, "bea": 1, "kept-1": 1, "kept-2": 1, "drums": 1, "kept-band": 2, "flute": 0.5
     }  # fmt: skip
-    sources, _ = load_data(config(odds=odds), root)
-    assert [source.odds for source in sources] == [1, 1, 0, 1, 1, 0.5]  # the pairs, then the solos
+    sources, _ = load_data(config(sampling_weights=weights), root)
+    assert [source.sampling_weight for source in sources] == [1, 1, 0, 1, 1, 0.5]  # the pairs, then the solos
 
 
 def test_rumble_is_taken_from_the_voices_that_train_alone(tmp_path: Path) -> None:
@@ -147,7 +149,7 @@ def test_what_is_held_out_never_trains(root: Path) -> None:
 
 
 def test_held_out_mixtures_have_equal_energy_and_at_most_12_seconds(root: Path) -> None:
-    long, short = held_out_mixtures(load_solos(config(), root), config())
+    long, short = held_out_mixtures(list_solo_files(config(), root), config())
     assert (long.song, short.song) == ("kept-1", "kept-2")
     for track, n_samples in ((long, 12 * RATE), (short, int(0.8 * RATE))):
         audio = track.load()
@@ -166,7 +168,7 @@ def test_held_out_mixtures_have_equal_energy_and_at_most_12_seconds(root: Path) 
 
 def test_voices_go_round_the_held_out_music(root: Path) -> None:
     held = config(held_out_recordings=["*"])
-    pairs = [track.name for track in held_out_mixtures(load_solos(held, root), held)]
+    pairs = [track.name for track in held_out_mixtures(list_solo_files(held, root), held)]
     assert pairs == [
         "ann over drums", "bea over kept-band", "kept-1 over flute", "kept-2 over drums"
     ]  # fmt: skip
@@ -176,7 +178,7 @@ def test_a_silent_voice_is_no_error_of_its_mixture(tmp_path: Path) -> None:
     write(tmp_path / "voices" / "kept-0.wav", np.zeros(RATE, np.float32))
     write(tmp_path / "band" / "kept-1.wav", noise(1, 1))
     held = config(solo_accompaniment=["band"])
-    (track,) = held_out_mixtures(load_solos(held, tmp_path), held)
+    (track,) = held_out_mixtures(list_solo_files(held, tmp_path), held)
     assert np.array_equal(track.load().mixture[0], noise(1, 1))
 
 
@@ -195,15 +197,19 @@ def test_a_silent_voice_is_no_error_of_its_mixture(tmp_path: Path) -> None:
             DatasetError,
             r"data\.held_out_recordings: no recording is named 'keept-\*'",
         ),
-        ({"odds": {"ann": 2, "anne": 2}}, DatasetError, r"data\.odds: no recording is named 'anne'"),
+        (
+            {"sampling_weights": {"ann": 2, "anne": 2}},
+            DatasetError,
+            r"data\.sampling_weights: no recording is named 'anne'",
+        ),
         (
             {"held_out_singers": ["amy"]},
             ConfigError,
-            r"data\.held_out_singers: 'amy' sings no track of the split 'train'",
+            r"data\.held_out_singers: there is no singer 'amy' in the split 'train'",
         ),
-        ({"held_out_songs": ["z"]}, ConfigError, r"data\.held_out_songs: 'z' is no song of the split"),
-        ({"held_out_songs": ["a", "b"]}, ConfigError, "0 tracks to train on"),
-        ({"folder": "tapes"}, DatasetError, "tapes is no folder"),
+        ({"held_out_songs": ["z"]}, ConfigError, r"data\.held_out_songs: there is no song 'z' in the split"),
+        ({"held_out_songs": ["a", "b"]}, ConfigError, "0 tracks for training"),
+        ({"folder": "tapes"}, DatasetError, "not a directory: .*tapes"),
     ],
 )
 def test_a_mistake_is_named(
@@ -216,7 +222,7 @@ def test_a_mistake_is_named(
 def test_held_out_singers_are_scored_and_not_trained_on(tmp_path: Path) -> None:
     for seed, clip in enumerate(("ani_1_01", "ani_2_01", "titon_1_02", "titon_3_01")):
         write(tmp_path / f"{clip}.wav", np.stack([noise(0.1, seed, 16_000)] * 2), 16_000)
-    held = DataConfig(train="test", dev="", held_out_singers=("titon",))
+    held = DataConfig(train_split="test", validation_split="", held_out_singers=("titon",))
     sources, dev = load_data(held, tmp_path)
     assert [track.name for track in dev] == ["titon_1_02", "titon_3_01"]
     assert len(sources) == 2

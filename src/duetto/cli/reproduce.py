@@ -39,7 +39,7 @@ def reproduce(
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     folder = output or Path("runs") / (Path(paper).stem + (f"-{dataset}" if dataset else ""))
-    table, failed = run(paper, data, folder, rows=rows, dataset=dataset, jobs=jobs, watch=progress_bar)
+    table, failed = run(paper, data, folder, rows=rows, dataset=dataset, jobs=jobs, display=progress_bar)
     print_path(table)
     for row, reason in failed.items():
         complain(f"{row}: {reason}")

@@ -78,7 +78,7 @@ def train(recipe: str, data: Path, output: Path | None, overrides: tuple[str, ..
 
 
 def _note(values: dict[str, float]) -> str:
-    score = values.get("dev/vocals/GNSDR")
+    score = values.get("validation/vocals/GNSDR")
     loss = f"loss {values['loss']:.4g}"
     return loss if score is None else f"{loss}, validation GNSDR {score:.2f} dB"
 

@@ -1,4 +1,4 @@
-"""Means over tracks with confidence intervals over songs: the clips of one song are not independent."""
+"""Means over tracks with bootstrap intervals over songs, since the clips of one song are not independent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ INTERVAL = f"95 % by bootstrap over songs, {N_RESAMPLES} resamples, seed {SEED},
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its 95 % interval; all three are None where a value is infinite."""
+    """A mean and its 95 % interval; all three are None if a value is not finite."""
 
     mean: float | None
     low: float | None
@@ -24,7 +24,7 @@ class Interval:
 def interval(
     values: Array, weights: Array, songs: Sequence[str], *, n_resamples: int = N_RESAMPLES, seed: int = SEED
 ) -> Interval:
-    """Weighted mean of the tracks' values, and its 95 % interval from songs drawn with replacement.
+    """Weighted mean of values of tracks, and its 95 % interval by resampling songs with replacement.
 
     A resample has as many songs as there are, each with all its tracks; its mean is weighted alike. The
     interval lies between percentiles (Efron and Tibshirani, An Introduction to the Bootstrap, 1993,

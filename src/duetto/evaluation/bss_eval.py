@@ -1,4 +1,4 @@
-"""Scores of a separation: BSS Eval 3.0, its gain over the mixture, SI-SDR, and their global means."""
+"""BSS Eval 3.0 (SDR, SIR, SAR), NSDR, SI-SDR, and their global means."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh, norm, toeplitz
 from scipy.linalg.lapack import dpocon
-from scipy.optimize import linear_sum_assignment
 
 from duetto.errors import MetricError
 
@@ -62,10 +61,8 @@ class GlobalMeans:
     n_silent: int
 
 
-def bss_eval(
-    references: Signals, estimates: Signals, *, filter_length: int = 512, permutation: bool = False
-) -> dict[str, Scores]:
-    """Score estimated sources against true ones as `bss_eval_sources` of BSS Eval 3.0 does.
+def bss_eval(references: Signals, estimates: Signals, *, filter_length: int = 512) -> dict[str, Scores]:
+    """Score estimates against references of the same names as `bss_eval_sources` of BSS Eval 3.0 does.
 
     With s the projection of an estimate e on its reference delayed by 0 to filter_length - 1 samples, and p
     that on all references so delayed: SDR = |s|^2 / |e - s|^2, SIR = |s|^2 / |p - s|^2 and
@@ -77,10 +74,9 @@ def bss_eval(
     are summed over the channels before the ratios are taken, so that a silent channel weighs nothing.
 
     Args:
-        references: True sources by name, each (n_samples,) or (n_channels, n_samples).
-        estimates: Estimated sources by the same names, likewise.
-        filter_length: Taps of the distortion that an estimate is forgiven.
-        permutation: Pair references and estimates for the largest mean SIR, not by name.
+        references: References by name, each (n_samples,) or (n_channels, n_samples).
+        estimates: Estimates by the same names, of the same shapes.
+        filter_length: Taps of the distortion filter that does not count as an error.
 
     Returns:
         Scores by name of the reference.
@@ -101,32 +97,23 @@ def bss_eval(
     """
     if filter_length < 1:
         raise MetricError(f"filter_length is {filter_length}: give at least 1 tap (BSS Eval 3.0 has 512)")
-    true, estimated = _aligned(references, estimates)
-    indices = range(len(true))
-    pairs = [(r, e) for r in indices for e in indices if permutation or r == e]
-    by_channel = zip(true.swapaxes(0, 1), estimated.swapaxes(0, 1), strict=True)
-    energies = np.sum([_energies(r, e, pairs, filter_length) for r, e in by_channel], axis=0)
-    scores = {
-        pair: Scores(_decibels(s, distortion), _decibels(s, interference), _decibels(p, artefacts))
-        for pair, (s, distortion, interference, p, artefacts) in zip(pairs, energies, strict=True)
+    by_channel = _aligned(references, estimates).transpose(2, 0, 1, 3)
+    energies = np.sum([_energies(r, e, filter_length) for r, e in by_channel], axis=0)
+    return {
+        name: Scores(_decibels(s, distortion), _decibels(s, interference), _decibels(p, artefacts))
+        for name, (s, distortion, interference, p, artefacts) in zip(references, energies, strict=True)
     }
-    order: Sequence[int] = indices
-    if permutation:
-        # The assignment needs finite numbers, and no finite SIR in float64 comes near these bounds.
-        sir = np.clip([[scores[r, e].sir for e in indices] for r in indices], -1e3, 1e3)
-        order = linear_sum_assignment(sir, maximize=True)[1]
-    return {name: scores[r, order[r]] for r, name in enumerate(references)}
 
 
 def si_sdr(reference: ArrayLike, estimate: ArrayLike) -> float:
-    """Score one source by the scale-invariant SDR in dB, which forgives a gain and nothing else.
+    """Scale-invariant SDR of one source in dB: any difference but a gain is an error.
 
     This is the SDR of `bss_eval` with filter_length=1. Means are not removed, as in the paper's definition:
     an offset is an error; lengths, channels and zeros are treated as there.
 
     Args:
-        reference: True source, (n_samples,) or (n_channels, n_samples).
-        estimate: Estimated source, likewise.
+        reference: (n_samples,) or (n_channels, n_samples).
+        estimate: Of the same shape.
 
     Raises:
         MetricError: The channels differ, or a signal is empty, not finite or of wrong shape.
@@ -152,9 +139,9 @@ def score_track(
     """Score the separation of one track; for NSDR the mixture is scored at its full length.
 
     Args:
-        mixture: What was separated, (n_samples,) or (n_channels, n_samples).
-        references: True sources by name, likewise.
-        estimates: Estimated sources by the same names, likewise.
+        mixture: (n_samples,) or (n_channels, n_samples).
+        references: References by name, of the same shape.
+        estimates: Estimates by the same names, of the same shape.
         filter_length: As for `bss_eval`.
 
     Returns:
@@ -188,7 +175,7 @@ def global_means(tracks: Sequence[Mapping[str, TrackScores]]) -> dict[str, Globa
     """Average the scores of tracks by their lengths: GNSDR, GSIR and GSAR.
 
     A track with a silent reference is left out, for all its sources since SIR needs all, and counted. A mean
-    over any -inf is -inf: no other track makes good a silent estimate.
+    over any -inf is -inf.
 
     Args:
         tracks: Results of `score_track`, all with the same source names.
@@ -255,8 +242,8 @@ def _checked(what: str, signal: ArrayLike) -> Array:
     return array
 
 
-def _energies(references: Array, estimates: Array, pairs: Sequence[tuple[int, int]], n_taps: int) -> Array:
-    """Decompose one channel: energies of s, e - s, p - s, p and e - p of each (reference, estimate) pair."""
+def _energies(references: Array, estimates: Array, n_taps: int) -> Array:
+    """Decompose one channel: energies of s, e - s, p - s, p and e - p of each estimate, (n_sources, 5)."""
     n_sources = len(references)
     norms = np.sqrt(np.vecdot(references, references))[:, None]
     # Unit norms keep the rank decision from depending on how loud one reference is beside another.
@@ -271,13 +258,13 @@ def _energies(references: Array, estimates: Array, pairs: Sequence[tuple[int, in
     )
     lags = irfft(cross_spectra, n_fft)[..., :n_taps]
     joint, own = (rfft(taps, n_fft) for taps in _filters(lags[:, :n_sources], lags[:, n_sources:]))
-    energies = np.zeros((len(pairs), 5))
+    energies = np.zeros((n_sources, 5))
     for frames in batches:
         spectra = rfft(frames[:n_sources])
         projections = irfft((joint[:, :, None] * spectra[:, None]).sum(axis=0), n_fft)[..., n_taps - 1 :]
-        for row, (r, e) in zip(energies, pairs, strict=True):
-            s = irfft(own[r, e] * spectra[r], n_fft)[:, n_taps - 1 :]
-            p, estimate = projections[e], frames[n_sources + e, :, n_taps - 1 :]
+        targets = irfft(own[:, None] * spectra, n_fft)[..., n_taps - 1 :]
+        aligned = frames[n_sources:, :, n_taps - 1 :]
+        for row, s, p, estimate in zip(energies, targets, projections, aligned, strict=True):
             # Residuals are taken sample by sample: differences of energies lose high scores to rounding.
             row += [_energy(part) for part in (s, estimate - s, p - s, p, estimate - p)]
     return energies
@@ -295,11 +282,14 @@ def _batches(signals: Sequence[Array], n_fft: int, overlap: int) -> list[Array]:
 
 
 def _filters(lags: Array, products: Array) -> tuple[Array, Array]:
-    """Return the taps that project each estimate on all references, and on each alone.
+    """Return the taps that project each estimate on all references, and on its own reference.
 
     Args:
         lags: Inner products of delayed reference i and reference j, (n_sources, n_sources, n_taps).
-        products: Inner products of delayed reference i and estimate j, (n_sources, n_estimates, n_taps).
+        products: Inner products of delayed reference i and estimate j, likewise.
+
+    Returns:
+        Taps (n_sources, n_estimates, n_taps), and (n_sources, n_taps).
     """
     n_sources, _, n_taps = products.shape
     columns = products.swapaxes(1, 2)
@@ -308,12 +298,12 @@ def _filters(lags: Array, products: Array) -> tuple[Array, Array]:
         factor = _cholesky(_gram(lags))
         joint = cho_solve((factor, False), stacked, check_finite=False)
         # Its leading block factors the first reference's own matrix; the others are no worse conditioned.
-        own = [cho_solve((factor[:n_taps, :n_taps], False), columns[0], check_finite=False)]
-        own += [cho_solve(cho_factor(toeplitz(lags[i, i])), columns[i]) for i in range(1, n_sources)]
+        own = [cho_solve((factor[:n_taps, :n_taps], False), products[0, 0], check_finite=False)]
+        own += [cho_solve(cho_factor(toeplitz(lags[i, i])), products[i, i]) for i in range(1, n_sources)]
     except LinAlgError:
         joint = _least_norm(_gram(lags), stacked)
-        own = [_least_norm(toeplitz(lags[i, i]), columns[i]) for i in range(n_sources)]
-    return joint.reshape(columns.shape).swapaxes(1, 2), np.stack(own).swapaxes(1, 2)
+        own = [_least_norm(toeplitz(lags[i, i]), products[i, i]) for i in range(n_sources)]
+    return joint.reshape(columns.shape).swapaxes(1, 2), np.stack(own)
 
 
 def _gram(lags: Array) -> Array:
@@ -337,7 +327,7 @@ def _cholesky(gram: Array) -> Array:
 def _least_norm(gram: Array, columns: Array) -> Array:
     values, vectors = eigh(gram)
     kept = values > RANK_TOLERANCE * values[-1]
-    taps: Array = vectors[:, kept] @ ((vectors[:, kept].T @ columns) / values[kept, None])
+    taps: Array = vectors[:, kept] @ ((vectors[:, kept] / values[kept]).T @ columns)
     return taps
 
 

@@ -1,4 +1,4 @@
-"""Songs whose sources are known, in fixed splits: MIR-1K, iKala, MUSDB, DSD100 and pairs of files."""
+"""Datasets with references, in fixed splits: MIR-1K, iKala, MUSDB, DSD100 and pairs of files."""
 
 import difflib
 import re
@@ -12,11 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from duetto.audio import EXTENSIONS, AudioReader, load_audio
+from duetto.audio import CONTAINERS, AudioReader, load_audio
 from duetto.errors import DatasetError
-
-# Other files in a dataset's folder (lists, labels, hidden files) are none of its tracks.
-_AUDIO_SUFFIXES = frozenset({*EXTENSIONS.values(), ".aif"})
 
 # MIR-1K numbers the clips of a song from 1 and leaves some numbers out. The last number of each song:
 _MIR1K_LAST_CLIP = {
@@ -34,6 +31,8 @@ _MIR1K_TRAIN = {
 
 _IKALA_N_CLIPS = 252
 
+Waveform = NDArray[np.float32]
+
 
 @dataclass(frozen=True, eq=False)
 class TrackAudio:
@@ -44,12 +43,12 @@ class TrackAudio:
         sample_rate: in hertz.
     """
 
-    sources: dict[str, NDArray[np.float32]]
+    sources: dict[str, Waveform]
     sample_rate: int
 
     @cached_property
-    def mixture(self) -> NDArray[np.float32]:
-        """The sum of the sources, shape (n_channels, n_samples); beyond [-1, 1] where they add up so."""
+    def mixture(self) -> Waveform:
+        """The sum of the sources, shape (n_channels, n_samples); it may exceed [-1, 1]."""
         return self.sources["vocals"] + self.sources["accompaniment"]
 
 
@@ -59,9 +58,9 @@ class Track:
 
     Attributes:
         name: unique in its dataset.
-        song: the song that it belongs to; splits and resampling keep the tracks of one song together.
-        singer: who sings, where the dataset says so.
-        load: reads the audio; nothing is kept in memory. It can be pickled.
+        song: the song that it belongs to; splits and bootstrap keep the tracks of one song together.
+        singer: if the dataset names one.
+        load: reads the audio, without a cache; it can be pickled.
     """
 
     name: str
@@ -81,12 +80,12 @@ def load_tracks(dataset: str, root: str | Path, *, split: str) -> list[Track]:
     | dsd100 | `Sources/{Dev,Test}/{track}/{vocals,drums,bass,other}.wav` | train (Dev), test |
     | pairs | `vocals/{track}.wav` and `accompaniment/{track}.wav`, here or in train, dev, test | these |
 
-    FLAC and the other formats do as well as WAV. A `mixture` file is not read: the mixture is the sum of the
-    sources.
+    Files may be FLAC or another format instead of WAV. A `mixture` file is not read: the mixture is the sum
+    of the sources.
 
     MIR-1K has the split of Huang et al., ISMIR 2014: the singers abjones and amy for training (171 clips)
-    and dev (4), all others for the test, where some may be missing. The vocals are scaled to the energy
-    of the accompaniment, so the mixture is the papers' 0 dB mixture up to a gain.
+    and dev (4), all others for the test set, of which clips may be missing. The vocals are scaled to the
+    energy of the accompaniment, so the mixture is the papers' 0 dB mixture up to a gain.
 
     iKala has as many clips in each split as in Fan et al. 2017 (63 and 189), who do not say which. Songs
     go to training in the order of the CRC-32 of their names until it has 63 clips; a song that would be
@@ -106,7 +105,7 @@ def load_tracks(dataset: str, root: str | Path, *, split: str) -> list[Track]:
     list_tracks, splits = _DATASETS[dataset]
     _check_choice(f"{dataset} split", split, [*splits, "all"])
     if not root.is_dir():
-        raise DatasetError(f"{root} is no folder; give the folder that holds the dataset {dataset}")
+        raise DatasetError(f"not a directory: {root}; give the folder that holds the dataset {dataset}")
     tracks = list_tracks(root, splits if split == "all" else (split,))
     if not tracks:
         raise DatasetError(f"{root} holds no {dataset} track of the split '{split}'")
@@ -131,7 +130,7 @@ def _list_mir1k(root: Path, splits: tuple[str, ...]) -> list[Track]:
         raise DatasetError(f"{root} lacks {len(missing)} clips of MIR-1K: {_listed(missing)}; restore them")
     tracks = []
     for name in names:
-        load = _clip_loader(files[name], 16000, equal_energy=True)
+        load = _clip_loader(files[name], 16000, at_equal_energy=True)
         tracks.append(Track(name, name.rpartition("_")[0], name.split("_")[0], load))
     return tracks
 
@@ -154,7 +153,7 @@ def _list_ikala(root: Path, splits: tuple[str, ...]) -> list[Track]:
             train.add(song)
             n_left -= songs[song]
     return [
-        Track(name, song, None, _clip_loader(path, 44100, equal_energy=False))
+        Track(name, song, None, _clip_loader(path, 44100, at_equal_energy=False))
         for name, path in files.items()
         if ("train" if (song := name.split("_")[0]) in train else "test") in splits
     ]
@@ -182,19 +181,19 @@ def _list_track_folders(root: Path, splits: tuple[str, ...], *, folders: Mapping
 
 
 def _list_pairs(root: Path, splits: tuple[str, ...]) -> list[Track]:
-    """Tracks of a folder of pairs: all of them in `root`, or some in each split's folder."""
+    """Tracks of a folder of pairs: in `root` itself, or in a folder for each split."""
     folders = [root / split for split in splits if (root / split).is_dir()]
     if not folders and len(splits) == 1:
         raise DatasetError(
-            f"{root / splits[0]} is missing; pairs without split folders have the split 'all' alone"
+            f"{root / splits[0]} is missing; pairs without split folders have only the split 'all'"
         )
     tracks = []
     for folder in folders or [root]:
         vocals, accompaniment = (_audio_files(folder / name) for name in ("vocals", "accompaniment"))
-        alone = [f"vocals/{name}" for name in accompaniment.keys() - vocals.keys()]
-        alone += [f"accompaniment/{name}" for name in vocals.keys() - accompaniment.keys()]
-        if alone:
-            raise DatasetError(f"{folder} lacks {_listed(alone)}; each track needs a file in both folders")
+        unpaired = [f"vocals/{name}" for name in accompaniment.keys() - vocals.keys()]
+        unpaired += [f"accompaniment/{name}" for name in vocals.keys() - accompaniment.keys()]
+        if unpaired:
+            raise DatasetError(f"{folder} lacks {_listed(unpaired)}; each track needs a file in both folders")
         for name, path in vocals.items():
             tracks.append(Track(name, name, None, _files_loader(path, accompaniment[name])))
     return tracks
@@ -236,7 +235,7 @@ def _audio_files(*folders: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for folder in filter(Path.is_dir, folders):
         for path in folder.iterdir():
-            if path.suffix.lower() in _AUDIO_SUFFIXES and not path.name.startswith("."):
+            if path.suffix.lower() in CONTAINERS and not path.name.startswith("."):
                 if path.stem in files:
                     raise DatasetError(
                         f"{files[path.stem]} and {path} have the same name; remove one of them"
@@ -251,40 +250,45 @@ def _header(path: Path) -> tuple[int, int, int]:
         return reader.info.sample_rate, reader.info.n_channels, reader.info.n_samples
 
 
-def _clip_loader(path: Path, sample_rate: int, *, equal_energy: bool) -> Callable[[], TrackAudio]:
-    """What loads a clip with one source in each channel, once its header has been checked."""
+def _clip_loader(path: Path, sample_rate: int, *, at_equal_energy: bool) -> Callable[[], TrackAudio]:
+    """Check the header of a clip with one source in each channel, and return its loader."""
     found_rate, n_channels, _ = _header(path)
     if (found_rate, n_channels) != (sample_rate, 2):
         raise DatasetError(
             f"{path}: {n_channels} channel(s) at {found_rate} Hz; a clip has 2 at {sample_rate} Hz, "
             "left the accompaniment and right the vocals; replace or remove the file"
         )
-    return partial(_load_clip, path, equal_energy=equal_energy)
+    return partial(_load_clip, path, at_equal_energy=at_equal_energy)
 
 
 def _files_loader(vocals: Path, *parts: Path) -> Callable[[], TrackAudio]:
-    """What loads a track with one file for each source, once their headers have been compared."""
-    _check_alike({path: _header(path) for path in (vocals, *parts)})
+    """Compare the headers of a track's files, one for each source, and return its loader."""
+    _check_equal_shapes({path: _header(path) for path in (vocals, *parts)})
     return partial(_load_files, vocals, parts)
 
 
-def _check_alike(found: Mapping[Path, tuple[int, int, int]]) -> None:
+def _check_equal_shapes(found: Mapping[Path, tuple[int, int, int]]) -> None:
     """Check that files have the same (sample_rate, n_channels, n_samples)."""
     if len(set(found.values())) > 1:
         each = "; ".join(
             f"{path} has {n_samples} samples of {n_channels} channel(s) at {sample_rate} Hz"
             for path, (sample_rate, n_channels, n_samples) in found.items()
         )
-        raise DatasetError(f"the sources of a track must be alike, but {each}; replace or remove them")
+        raise DatasetError(f"the sources of a track must be of one shape, but {each}; replace or remove them")
 
 
-def _load_clip(path: Path, *, equal_energy: bool) -> TrackAudio:
-    """A clip's sources, each (1, n_samples); a silent source has no energy that could be made equal."""
+def equal_energy(vocals: Waveform, accompaniment: Waveform) -> Waveform:
+    """Scale vocals to the energy of the accompaniment; they stay as they are where one of both is silent."""
+    energies = [np.square(source, dtype=np.float64).sum() for source in (accompaniment, vocals)]
+    return vocals * np.float32(np.sqrt(energies[0] / energies[1])) if min(energies) > 0 else vocals
+
+
+def _load_clip(path: Path, *, at_equal_energy: bool) -> TrackAudio:
+    """A clip's sources, each (1, n_samples)."""
     audio, sample_rate = load_audio(path)
     accompaniment, vocals = audio[:1], audio[1:]
-    energies = [np.sum(np.square(source, dtype=np.float64)) for source in (accompaniment, vocals)]
-    if equal_energy and min(energies) > 0:
-        vocals = vocals * np.float32(np.sqrt(energies[0] / energies[1]))
+    if at_equal_energy:
+        vocals = equal_energy(vocals, accompaniment)
     return TrackAudio({"vocals": vocals, "accompaniment": accompaniment}, sample_rate)
 
 
@@ -292,6 +296,6 @@ def _load_files(vocals: Path, parts: tuple[Path, ...]) -> TrackAudio:
     """The vocals and the sum of the other parts, each (n_channels, n_samples)."""
     loaded = {path: load_audio(path) for path in (vocals, *parts)}
     # An MP3's header may promise more samples than there are.
-    _check_alike({path: (sample_rate, *audio.shape) for path, (audio, sample_rate) in loaded.items()})
+    _check_equal_shapes({path: (sample_rate, *audio.shape) for path, (audio, sample_rate) in loaded.items()})
     accompaniment = sum((loaded[part][0] for part in parts[1:]), loaded[parts[0]][0])
     return TrackAudio({"vocals": loaded[vocals][0], "accompaniment": accompaniment}, loaded[vocals][1])

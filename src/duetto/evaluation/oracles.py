@@ -1,4 +1,4 @@
-"""Oracles: the best masks of a kind, made from the true sources; no method with such masks scores higher."""
+"""Oracle masks: ideal masks computed from the references, an upper bound for methods with such masks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,14 +19,15 @@ _STFT = STFT(n_fft=1024, hop_length=512, window="sine")  # that of Huang et al. 
 
 @dataclass(frozen=True)
 class Oracle:
-    """Takes a track apart with the mask that its own sources give.
+    """Separates a track with the ideal mask that its references give.
 
     The transform is that of Huang et al. 2014, 1024 points every 512 with a sine window at 16 kHz, and the
     same hertz and milliseconds at other rates. Every channel has a mask of its own.
 
     Attributes:
-        name: the name users call it by.
-        vocals_mask: the true spectrograms (n_channels, n_bins, n_frames), vocals first, to the vocals' mask.
+        name: of the oracle on the command line.
+        vocals_mask: maps the references' spectrograms (n_channels, n_bins, n_frames), vocals first, to the
+            mask of the vocals.
     """
 
     name: str
@@ -35,14 +36,14 @@ class Oracle:
     def separate_track(self, audio: TrackAudio) -> dict[str, NDArray[np.float32]]:
         """Vocals and accompaniment (n_channels, n_samples), summing to the mixture."""
         stft = _STFT.resampled(_SAMPLE_RATE, audio.sample_rate)
-        true = {name: stft.forward(source) for name, source in audio.sources.items()}
-        mask = self.vocals_mask(true["vocals"], true["accompaniment"])
+        references = {name: stft.forward(source) for name, source in audio.sources.items()}
+        mask = self.vocals_mask(references["vocals"], references["accompaniment"])
         vocals = stft.inverse(mask * stft.forward(audio.mixture), audio.mixture.shape[-1])
         return {"vocals": vocals, "accompaniment": audio.mixture - vocals}
 
 
 def _of_magnitudes(make_masks: Callable[[dict[str, Mask]], dict[str, Mask]]) -> Callable[..., Mask]:
-    """A mask that depends on the sources' magnitudes alone."""
+    """A mask that depends only on the magnitudes."""
 
     def vocals_mask(vocals: Spectrogram, accompaniment: Spectrogram) -> Mask:
         return make_masks({"vocals": np.abs(vocals), "accompaniment": np.abs(accompaniment)})["vocals"]
@@ -51,7 +52,7 @@ def _of_magnitudes(make_masks: Callable[[dict[str, Mask]], dict[str, Mask]]) -> 
 
 
 def phase_sensitive_mask(vocals: Spectrogram, accompaniment: Spectrogram) -> Mask:
-    """The real mask in [0, 1] that comes nearest to the vocals: Re(V / X), cut.
+    """The real mask in [0, 1] with the least error of the vocals: Re(V / X), clipped.
 
     Erdogan, Hershey, Watanabe, Le Roux, "Phase-sensitive and recognition-boosted speech separation using deep
     recurrent neural networks", ICASSP 2015, equation 7. Silent bins get 0.

@@ -1,4 +1,4 @@
-"""Every setting of training and its default, in tables; `recipes` says where their values come from."""
+"""Every setting of training with its default, as pydantic tables; `config_io` reads their values."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -8,7 +8,7 @@ from duetto.dsp.stft import STFT
 from duetto.models.metadata import MAX_PASSES, Input
 
 Positive = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Table(BaseModel):
@@ -16,7 +16,7 @@ class _Table(BaseModel):
 
 
 class STFTConfig(_Table):
-    """The transform; the defaults are the papers'."""
+    """The STFT; the defaults are those of the papers."""
 
     n_fft: Positive = 1024
     hop_length: Positive = 512
@@ -28,12 +28,12 @@ class STFTConfig(_Table):
         return self
 
     def build(self, *, centred: bool) -> STFT:
-        """The transform itself."""
+        """Build the transform."""
         return STFT(n_fft=self.n_fft, hop_length=self.hop_length, window=self.window, centred=centred)
 
 
 class DRNNConfig(_Table):
-    """The deep recurrent network of Huang et al. 2014; no recurrent layer makes the papers' DNN."""
+    """The deep recurrent network of Huang et al. 2014; without recurrent layers it is their DNN."""
 
     input: ClassVar[Input] = "magnitude"
     n_channels: ClassVar[int] = 1
@@ -46,7 +46,7 @@ class DRNNConfig(_Table):
     hidden_size: Positive = 1000
     recurrent_layers: tuple[Positive, ...] = (2,)
     n_outputs: Literal[1, 2] = 2
-    """1 estimates the vocals alone; the accompaniment is what is left of the mixture."""
+    """Number of estimated sources; with 1 it is the vocals, and the accompaniment is the residual."""
     joint_mask: Literal["absolute", "squared", "linear", "none"] = "absolute"
     bias: bool = True
 
@@ -55,17 +55,17 @@ class DRNNConfig(_Table):
         if any(layer > self.n_layers for layer in self.recurrent_layers):
             raise ValueError(f"recurrent_layers must lie in 1 to n_layers={self.n_layers}")
         if self.n_outputs == 1 and self.joint_mask != "none":
-            raise ValueError('n_outputs=1 needs joint_mask="none": one source shares with no other')
+            raise ValueError('n_outputs=1 needs joint_mask="none": a joint mask needs two sources')
         return self
 
     @property
     def look_ahead(self) -> int:
-        """Later frames that a mask depends on."""
+        """Look-ahead: later frames that a mask depends on."""
         return self.context // 2
 
 
 class VPNNConfig(_Table):
-    """The vector product network of Fan et al. 2017: three numbers in every unit and weight."""
+    """The vector product network of Fan et al. 2017: every unit and weight is a vector of three numbers."""
 
     input: ClassVar[Input] = "magnitude"
     n_channels: ClassVar[int] = 1
@@ -74,55 +74,55 @@ class VPNNConfig(_Table):
 
     kind: Literal["vpnn"] = "vpnn"
     vectors: Literal["window", "colour"] = "window"
-    """What makes a bin a vector: its magnitude in three frames (WVPNN), or a spectral colour (CVPNN)."""
+    """How a bin becomes a vector: its magnitude in three frames (WVPNN), or a spectral colour (CVPNN)."""
     n_layers: Positive = 3
     hidden_size: Positive = 512
     activation: Literal["sigmoid", "tanh", "relu"] = "relu"
     brightest: Annotated[float, Field(gt=0)] = 326.0
-    """The magnitude that has the brightest colour, by default that of a sine of full scale."""
+    """Magnitude that is mapped to the brightest colour, by default that of a full-scale sine."""
 
     @property
     def look_ahead(self) -> int:
-        """Later frames that a mask depends on."""
+        """Look-ahead: later frames that a mask depends on."""
         return 1 if self.vectors == "window" else 0
 
 
 class UNetConfig(_Table):
-    """A convolutional U-Net that sees complex spectrograms and gives complex masks."""
+    """A convolutional U-Net from complex spectrograms to complex masks."""
 
     input: ClassVar[Input] = "spectrogram"
     causal: ClassVar[bool] = False
 
     kind: Literal["unet"] = "unet"
     n_channels: Literal[1, 2] = 1
-    """1: the middle of a song's channels; 2: the side as well."""
+    """Input channels: 1 is the mid channel, 2 is mid and side."""
     n_sub_bands: Positive = 10
-    """Equal parts of the spectrum that lie over one another as channels."""
+    """Number of equal sub-bands of the spectrum that are stacked as channels."""
     width: Positive = 32
-    """Channels at the top."""
+    """Channels of the first level."""
     growth: Annotated[int, Field(ge=0)] = 32
-    """Channels more on every level below, each of which has half the frames and half the frequencies."""
+    """Channels added on each further level, which has half as many frames and frequencies."""
     n_levels: Positive = 4
     n_blocks: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1,)
-    """Residual blocks of two convolutions on either side of each level, from the top down; the last number
-    holds for all levels below as well."""
+    """Residual blocks of two convolutions in the encoder and in the decoder, for each level from the first;
+    the last number also holds for all levels after it."""
     frequency_bottleneck: Positive = 8
-    """What the layers across frequencies divide their number by, though not below `least_frequencies`."""
+    """Factor of the bottleneck of the layers along frequency, which keeps `least_frequencies` at least."""
     least_frequencies: Positive = 8
 
     @property
     def frame_grid(self) -> int:
-        """Frames that the lowest level sees as one."""
+        """Frames of the input for one frame of the last level."""
         return int(2**self.n_levels)
 
     @property
     def reaches(self) -> list[int]:
-        """Frames to either side that a level's convolutions see, on each level."""
+        """Receptive field of the convolutions of each level, in frames to either side."""
         return [2 * self.n_blocks[min(level, len(self.n_blocks) - 1)] for level in range(self.n_levels + 1)]
 
     @property
     def look_ahead(self) -> int:
-        """Later frames that a mask depends on, rounded up to what a sequence in pieces waits for."""
+        """Look-ahead: later frames that a mask depends on, rounded up for stateful inference in chunks."""
         n_frames = many = self.frame_grid * sum(self.reaches)
         n_frames -= 1
         for reach in self.reaches[:-1]:
@@ -133,8 +133,8 @@ class UNetConfig(_Table):
         return many - n_frames
 
 
-CODED_RATES = (8000, 12000, 16000, 24000, 48000)
-"""Sample rates of Opus, in hertz."""
+OPUS_SAMPLE_RATES = (8000, 12000, 16000, 24000, 48000)
+"""Sample rates that Opus supports, in hertz."""
 
 NETWORKS: dict[str, type[BaseModel]] = {"drnn": DRNNConfig, "vpnn": VPNNConfig, "unet": UNetConfig}
 
@@ -155,155 +155,153 @@ NetworkConfig = Annotated[
 
 
 class LossConfig(_Table):
-    """The objective; `discrimination` is the papers' gamma."""
+    """The loss; `discrimination` is gamma in the papers."""
 
     kind: Literal["mse", "kl", "l1", "sdr"] = "mse"
-    """Of magnitudes, or with "l1" and "sdr" of complex spectrograms and waveforms."""
+    """A loss of magnitudes ("mse", "kl"), or of complex spectrograms and waveforms ("l1", "sdr")."""
     discrimination: Annotated[float, Field(ge=0, lt=1)] = 0.05
     spectrogram: Annotated[float, Field(ge=0)] = 0.3
-    """"l1" and "sdr": weight of the error of the spectrogram beside that of the waveform."""
+    """Weight of the spectrogram's loss; that of the waveform has weight 1 ("l1" and "sdr" only)."""
 
 
 class SceneConfig(_Table):
-    """What studios and rooms do to the sources; each number is the share of those to which it happens."""
+    """Data augmentation of stereo scenes: the probability of each effect."""
 
-    formants: Share = 0.4
-    """Another throat for the voice."""
-    vibrato: Share = 0.15
-    tune: Share = 0.0
-    """The voice's pitch corrected to the semitones."""
-    second_voice: Share = 0.15
-    harmony: Share = 0.1
-    """The voice once more, a third, a fourth, a fifth or an octave away."""
-    double: Share = 0.15
-    echo: Share = 0.1
-    room: Share = 0.6
-    equalise: Share = 0.7
-    compress: Share = 0.4
-    distort: Share = 0.1
-    pause: Share = 0.2
-    """A passage without voice; half as often one without music."""
-    widen: Share = 0.6
-    """Of the music; a fifth as often of the voice."""
-    rhythm: Share = 0.3
-    """Drums, bass and guitar of `duetto.training.data.rhythm` with the music."""
-    lead: Share = 0.2
-    """A melody of `duetto.training.data.lead` with the music."""
-    master: Share = 0.4
-    """Compression and limiting of the mixture as a whole."""
-    mono: Share = 0.3
-    """Of the scenes: both channels alike, as many recordings are."""
-    coding: Share = 0.05
-    """Lossy coding of the mixture, whose error counts as accompaniment."""
+    formant_shift: Probability = 0.4
+    """Shift the formants of the vocals and keep their pitch."""
+    vibrato: Probability = 0.15
+    pitch_correction: Probability = 0.0
+    """Correct the pitch of the vocals to the nearest semitone."""
+    backing_vocals: Probability = 0.15
+    """Add vocals of another recording."""
+    harmony: Probability = 0.1
+    """Add the same vocals transposed by a third, a fourth, a fifth or an octave."""
+    double_tracking: Probability = 0.15
+    echo: Probability = 0.1
+    reverberation: Probability = 0.6
+    """Of the vocals; a third as often of the accompaniment."""
+    equalise: Probability = 0.7
+    compress: Probability = 0.4
+    """Compress the vocals."""
+    distort: Probability = 0.1
+    """Distort the accompaniment; half as often the vocals."""
+    pause: Probability = 0.2
+    """Silence a passage of the vocals; half as often of the accompaniment."""
+    widen: Probability = 0.6
+    """Widen mono accompaniment to stereo; a fifth as often the vocals."""
+    rhythm: Probability = 0.3
+    """Add synthesised drums, bass and guitar (`synthesis.rhythm`) to the accompaniment."""
+    lead: Probability = 0.2
+    """Add a synthesised melody (`synthesis.lead`) to the accompaniment."""
+    master: Probability = 0.4
+    """Compress and limit the mixture."""
+    mono: Probability = 0.3
+    """Make both channels alike."""
+    lossy_coding: Probability = 0.05
+    """Code the mixture lossily; the coding error counts as accompaniment."""
 
 
 class MixingConfig(_Table):
-    """How training mixtures are made of the tracks' sources."""
+    """How training mixtures are made of recordings."""
 
     n_frames: Positive = 100
+    """Length of an excerpt in frames."""
     circular_shift: bool = True
     """Rotate the vocals against the accompaniment by a random time."""
-    remix: Share = 0.0
-    """Share of the mixtures whose accompaniment comes from another track."""
+    remix: Probability = 0.0
+    """Probability that the accompaniment is of another recording than the vocals."""
     gain_db: Annotated[float, Field(ge=0)] = 0.0
-    """The whole mixture is made louder or softer by up to so many decibels."""
+    """Largest random gain of the mixture, up or down."""
     pitch_semitones: Annotated[float, Field(ge=0)] = 0.0
-    """Each source is played faster or slower by up to so many semitones, as by larger or smaller singers."""
+    """Largest change of pitch and tempo together (resampling), up or down, drawn for each source."""
     balance_db: Annotated[float, Field(ge=0)] = 0.0
-    """The vocals are made louder or softer than the accompaniment by up to so many decibels."""
-    second_music: Share = 0.0
-    """Share of the mixtures with another accompaniment over the first, 0 to 10 dB below it."""
-    no_vocals: Share = 0.0
-    no_accompaniment: Share = 0.0
+    """Largest random gain of the vocals against the accompaniment, up or down."""
+    second_music: Probability = 0.0
+    """Probability of a second accompaniment, 0 to 10 dB below the first."""
+    no_vocals: Probability = 0.0
+    no_accompaniment: Probability = 0.0
     equal_level: bool = False
-    """Bring both sources to one level before `balance_db`, whatever theirs was."""
+    """Normalise both sources to the same level before `balance_db`."""
     scene: SceneConfig | None = None
-    """None mixes mono sources as they are; a table, be it empty, makes stereo scenes of them."""
+    """Stereo scenes with data augmentation, for which an empty table is enough; None mixes in mono."""
 
 
 class OptimiserConfig(_Table):
-    """AdamW on random mixtures, or L-BFGS on the fixed tracks ("full") or on random mixtures ("mini")."""
+    """AdamW or Muon on random mixtures, or L-BFGS on the whole training set in every step."""
 
     kind: Literal["adamw", "lbfgs", "muon"] = "adamw"
-    """"muon" takes the matrices of the hidden layers, and AdamW the other weights."""
-    batch: Literal["full", "mini"] = "mini"
+    """"muon" takes the weight matrices of the hidden layers, and AdamW all other weights."""
     batch_size: Positive = 32
-    """Excerpts in a step, over all devices; in a full batch, excerpts that are in memory at a time."""
+    """Excerpts in a step, over all devices; for L-BFGS the excerpts that are in memory at a time."""
     muon_learning_rate: Annotated[float, Field(gt=0)] = 0.02
-    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Score and keep not the weights but their running mean, of which so much stays in a step."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of an exponential moving average of the weights, which is then scored and saved; 0 for none."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    """AdamW's peak; it rises over `warm_up_steps`, then falls along a cosine to 1 % at the last step."""
+    """Peak of AdamW's learning rate: a linear warm-up, then a cosine to 1 % at the last step."""
     warm_up_steps: Annotated[int, Field(ge=0)] = 100
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     clip_norm: Annotated[float, Field(gt=0)] = 1e9
     iterations: Positive = 20
     """L-BFGS: iterations in a step."""
     corrections: Positive = 50
-    """L-BFGS: pairs of steps and gradient changes that are remembered."""
+    """L-BFGS: history size."""
     shift_samples: Annotated[int, Field(ge=0)] = 0
-    """Full batch: add a copy of each track with its vocals rotated by every multiple of so many samples."""
-
-    @model_validator(mode="after")
-    def _batch_fits(self) -> "OptimiserConfig":
-        if self.kind != "lbfgs" and self.batch == "full":
-            raise ValueError('batch="full" is for kind="lbfgs"; AdamW and Muon take batch="mini"')
-        return self
+    """L-BFGS: add copies of each track with its vocals rotated by each multiple of this number of samples."""
 
 
 class RunConfig(_Table):
-    """How long, how often, on what."""
+    """Length, validation and checkpoints of a run."""
 
     seed: int = 0
     n_steps: Positive = 2000
     evaluate_every: Positive = 100
-    """Steps between scorings of the dev tracks, checkpoints and histograms."""
+    """Steps between evaluations on the validation set; each writes a checkpoint and histograms."""
     patience: Positive = 1000
-    """Stop after so many scorings without a better dev GNSDR."""
-    keep: Literal["best", "last"] = "best"
-    """The weights that become best.safetensors: of the step with the best dev GNSDR, or of the last scored
-    step, where the dev tracks are not what the network is for."""
+    """Early stopping: the number of evaluations without a better validation GNSDR."""
+    checkpoint_selection: Literal["best", "last"] = "best"
+    """The weights that become best.safetensors: those with the best validation GNSDR, or those of the last
+    evaluation, for a validation set that is unlike the songs the model is for."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    """"bf16-mixed" pays on GPUs and on CPUs with AMX; elsewhere it is far slower."""
-    start: str = ""
-    """Weights to begin with: another run's best.safetensors, or the bundle of a U-Net by its name or path."""
-    n_listen: Annotated[int, Field(ge=0)] = 2
-    """Dev tracks whose audio and spectrograms go to TensorBoard."""
+    """"bf16-mixed" is faster on GPUs and on CPUs with AMX, and far slower elsewhere."""
+    init_from: str = ""
+    """Initial weights: best.safetensors of another run, or the model file of a U-Net, by name or path."""
+    n_logged_tracks: Annotated[int, Field(ge=0)] = 2
+    """Validation tracks whose audio and spectrograms are logged to TensorBoard."""
 
 
 class DataConfig(_Table):
-    """Which tracks train; the root folder is given on the command line."""
+    """Training and validation data; the root folder is given on the command line."""
 
     dataset: str = "mir1k"
-    train: str = "train"
-    dev: str = "dev"
-    """Tracks that are scored in training; "" for a dataset without such a split."""
+    train_split: str = "train"
+    validation_split: str = "dev"
+    """Split that is the validation set; "" if the dataset has none, see the settings `held_out_...`."""
     sample_rate: Positive = 16000
     held_out_songs: tuple[str, ...] = ()
-    """Songs of the training split that are kept out of training and scored beside the dev split."""
+    """Songs of the training split that belong to the validation set instead."""
     n_held_out_songs: Annotated[int, Field(ge=0)] = 0
-    """So many songs of the training split, the last by name, likewise."""
+    """Number of songs of the training split, the last by name, that belong to the validation set instead."""
     held_out_singers: tuple[str, ...] = ()
-    """Singers whose tracks are kept out likewise."""
+    """Singers of the training split whose tracks belong to the validation set instead."""
     folder: str = "."
-    """Where the dataset lies below the root folder."""
+    """Folder of the dataset below the root folder."""
     solo_vocals: tuple[str, ...] = ()
-    """Folders below the root with recordings of voices alone."""
+    """Folders below the root folder with recordings of vocals alone."""
     solo_accompaniment: tuple[str, ...] = ()
-    """Folders below the root with recordings of music without voice."""
+    """Folders below the root folder with recordings of music without vocals."""
     held_out_recordings: tuple[str, ...] = ()
-    """Patterns of names of solo recordings that are kept out; mixtures of them are scored, not trained on."""
-    odds: dict[str, Annotated[float, Field(ge=0)]] = {}
-    """How likely a second of a solo recording is to be drawn, by patterns of names; 1 is the dataset's."""
+    """Name patterns of solo recordings of which mixtures for the validation set are made instead."""
+    sampling_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
+    """Sampling weight of each second of solo recordings, by name pattern (the first that fits); else 1."""
     vocals_high_pass: Annotated[float, Field(ge=0)] = 0.0
-    """Hertz below which what is with the voices that train, such as rumble, is taken away; 0 for nothing."""
+    """Cut-off in hertz of a high-pass filter that removes rumble from the training vocals; 0 for none."""
     description: str = "not described"
-    """What the bundle says that it was trained on."""
+    """Training data, as the metadata of the model state it."""
     licence: str = "not stated"
-    """Of the bundle's weights."""
+    """Licence of the weights, as the metadata of the model state it."""
 
     @model_validator(mode="after")
-    def _passes_something(self) -> "DataConfig":
+    def _cut_off_is_below_nyquist(self) -> "DataConfig":
         if self.vocals_high_pass >= self.sample_rate / 2:
             raise ValueError(
                 f"vocals_high_pass={self.vocals_high_pass} must lie below half of "
@@ -318,11 +316,11 @@ class Config(_Table):
     name: str = "drnn"
     summary: str = "a network trained with Duetto"
     use: str = "not said"
-    """What the model is for, for its card."""
+    """Intended use, for the model card."""
     failures: str = "not known"
-    """What it is known to do badly, for its card."""
+    """Known failures, for the model card."""
     n_passes: Annotated[int, Field(ge=1, le=MAX_PASSES)] = 1
-    """How often its bundle hears a song, each time at another speed, unless told otherwise."""
+    """Default number of passes of test-time augmentation, each at another speed."""
     data: DataConfig = DataConfig()
     stft: STFTConfig = STFTConfig()
     network: NetworkConfig = DRNNConfig()
@@ -342,10 +340,10 @@ class Config(_Table):
         if (self.loss.kind in ("l1", "sdr")) != (network.input == "spectrogram"):
             raise ValueError(f'loss.kind="{self.loss.kind}" is not for network.kind="{network.kind}"')
         scene, rate = self.mixing.scene, self.data.sample_rate
-        if scene and scene.coding and rate not in CODED_RATES:
+        if scene and scene.lossy_coding and rate not in OPUS_SAMPLE_RATES:
             raise ValueError(
-                f"mixing.scene.coding={scene.coding} is not for data.sample_rate={rate}: Opus has "
-                f"{', '.join(map(str, CODED_RATES))}; set mixing.scene.coding=0"
+                f"mixing.scene.lossy_coding={scene.lossy_coding} is not for data.sample_rate={rate}: Opus "
+                f"supports {', '.join(map(str, OPUS_SAMPLE_RATES))}; set mixing.scene.lossy_coding=0"
             )
         return self
 

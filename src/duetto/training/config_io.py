@@ -1,7 +1,7 @@
-"""Where a configuration comes from: a recipe's TOML with `--set`, a run's JSON, a bundle's metadata.
+"""Reads configurations: a recipe (TOML) with its overrides, or the resolved JSON of a run.
 
 A recipe holds only what differs from the defaults of `config`, each with its reason. The resolved
-configuration is written into the run and into the bundle.
+configuration is written into the folder of the run and into the metadata of the model.
 """
 
 import difflib
@@ -19,13 +19,13 @@ from duetto.training.config import NETWORKS, Config, kind_of
 
 
 def recipe_names() -> list[str]:
-    """The recipes that ship, such as "drnn" and "huang2014/dnn"."""
+    """Names of the recipes that ship, such as "drnn" and "huang2014/dnn"."""
     root = Path(str(resources.files("duetto.training"))) / "recipes"
     return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.glob("**/*.toml"))
 
 
 def load_config(recipe: str, overrides: Sequence[str] = ()) -> Config:
-    """Resolve a recipe.
+    """Resolve a recipe and its overrides.
 
     Args:
         recipe: the name of a recipe that ships, or the path of a TOML file.
@@ -53,7 +53,7 @@ def load_config(recipe: str, overrides: Sequence[str] = ()) -> Config:
 
 
 def parse_config(values: dict[str, Any]) -> Config:
-    """Check nested tables of settings, as TOML or JSON gives them.
+    """Validate nested tables of settings, as read from TOML or JSON.
 
     Raises:
         ConfigError: an unknown key or a bad value.
@@ -68,10 +68,10 @@ def parse_config(values: dict[str, Any]) -> Config:
 
 
 def read_config(path: Path) -> Config:
-    """The resolved configuration that a run holds.
+    """Read the resolved configuration of a run.
 
     Raises:
-        ConfigError: no such file, or not one that this version wrote.
+        ConfigError: a missing file, or one that this version did not write.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -109,7 +109,7 @@ def _refuse_unknown(values: dict[str, Any], table: type[BaseModel], prefix: str)
 
 
 def _table_of(annotation: Any, value: dict[str, Any]) -> type[BaseModel] | None:
-    """The table that a setting is, if it is one; the network's depends on its kind, a scene may be None."""
+    """The table of a setting, if it is one; the network's depends on its kind, and a scene may be None."""
     if annotation == Config.model_fields["network"].annotation:
         return NETWORKS.get(kind_of(value))
     kinds = (annotation, *get_args(annotation))

@@ -1,19 +1,58 @@
-"""Losses: the papers' squared error and divergence with discrimination; absolute errors of what is heard."""
+"""Losses of networks: from the sources of a batch, by the network's input, to a scalar."""
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from duetto.training.config import LossConfig
+from duetto.dsp.stft import STFT
+from duetto.training.config import Config, LossConfig
+from duetto.training.torch_stft import magnitude, stft_forward, stft_inverse
+
+Objective = Callable[[nn.Module, Tensor], Tensor]
+"""A network and sources (batch_size, 2, n_channels, n_samples), vocals first, to the loss, a scalar."""
 
 SDR_FLOOR = 1e-3
-"""Energy against that of the mixture, -30 dB, below which errors count for less and less."""
+"""Energy of the error relative to the mixture, -30 dB, below which the loss levels off."""
 
 QUIET = 1e-3
-"""Mean magnitude of a mixture under which its errors count for less."""
+"""Mean magnitude of a mixture below which its errors weigh less."""
 
 KL_FLOOR = 1e-3
-"""The constant of the authors' code that keeps the logarithm finite, added to both magnitudes so that the
-divergence stays 0 where they are equal and positive elsewhere."""
+"""Constant that keeps the logarithm finite, as in the authors' code; added to both magnitudes, so that the
+divergence is 0 where they are equal and positive elsewhere."""
+
+
+def build_objective(config: Config) -> Objective:
+    """Build the objective of a recipe's network."""
+    if config.network.input == "spectrogram":
+        return partial(_spectrogram_objective, config, config.stft.build(centred=True))
+    return partial(_magnitude_objective, config, config.stft.build(centred=False))
+
+
+def _magnitude_objective(config: Config, stft: STFT, network: nn.Module, sources: Tensor) -> Tensor:
+    sources = sources.mean(2)
+    targets, mixture = magnitude(stft, sources), magnitude(stft, sources.sum(1))
+    estimates = network(mixture)
+    return discriminative_loss(config.loss, targets[:, : estimates.shape[1]], estimates)
+
+
+def _spectrogram_objective(config: Config, stft: STFT, network: nn.Module, sources: Tensor) -> Tensor:
+    sources = to_mid_side(sources)[:, :, : config.network.n_channels]
+    vocals, mixture = sources[:, 0], sources.sum(1)
+    spectrogram = stft_forward(stft, mixture)
+    estimate = network(spectrogram)
+    waveform = stft_inverse(stft, estimate, mixture.shape[-1])
+    loss = reconstruction_loss(config.loss, vocals, waveform, mixture)
+    of_spectrogram = reconstruction_loss(config.loss, stft_forward(stft, vocals), estimate, spectrogram)
+    return loss + config.loss.spectrogram * of_spectrogram
+
+
+def to_mid_side(waveform: Tensor) -> Tensor:
+    """Waveform (..., n_channels, n_samples), mono or stereo, to mid and side (..., 2, n_samples)."""
+    first, last = waveform[..., 0, :], waveform[..., -1, :]
+    return torch.stack([(first + last) / 2, (first - last) / 2], dim=-2)
 
 
 def _squared_error(target: Tensor, estimate: Tensor) -> Tensor:
@@ -34,7 +73,7 @@ def discriminative_loss(config: LossConfig, targets: Tensor, estimates: Tensor) 
 
     Args:
         config: the divergence and gamma, the weight of the discrimination term.
-        targets: true magnitudes (batch_size, 2, n_bins, n_frames).
+        targets: reference magnitudes (batch_size, 2, n_bins, n_frames).
         estimates: estimated magnitudes of the same shape.
 
     Returns:
@@ -66,5 +105,5 @@ def reconstruction_loss(config: LossConfig, target: Tensor, estimate: Tensor, mi
     error, level = (estimate - target).abs().flatten(1), mixture.abs().flatten(1)
     if config.kind == "l1":
         return (error.mean(1) / (level.mean(1) + QUIET)).mean()
-    share = error.square().mean(1) / (level.square().mean(1) + QUIET**2)
-    return torch.log10(share + SDR_FLOOR).mean()
+    ratio = error.square().mean(1) / (level.square().mean(1) + QUIET**2)
+    return torch.log10(ratio + SDR_FLOOR).mean()

@@ -1,6 +1,7 @@
-"""What a run says of itself: JSON lines, and the same in TensorBoard with histograms, audio and pictures."""
+"""The log of a run: JSON lines, TensorBoard with histograms, audio and spectrograms, the git revision."""
 
 import json
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,11 +18,11 @@ DYNAMIC_RANGE_DB = 70.0
 
 
 class RunLog:
-    """Writes a run's log.jsonl and TensorBoard files; what a killed run said after `step` is dropped.
+    """Writes log.jsonl and TensorBoard files; what a killed run logged after `step` is dropped.
 
     Args:
         folder: of the run.
-        step: steps done before.
+        step: number of steps done before.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -45,11 +46,13 @@ class RunLog:
             if parameter.grad is not None:
                 self._board.add_histogram(f"gradients/{name}", parameter.grad, step)
 
-    def listen(self, step: int, track: str, waveforms: Mapping[str, NDArray[np.float32]], rate: int) -> None:
-        """Audio (n_samples,) of each waveform, all scaled alike, and their log-spectrograms side by side."""
+    def audio(
+        self, step: int, track: str, waveforms: Mapping[str, NDArray[np.float32]], sample_rate: int
+    ) -> None:
+        """Each waveform (n_samples,) as audio at a common gain, and log-spectrograms side by side."""
         peak = max(1.0, *(float(np.abs(waveform).max()) for waveform in waveforms.values()))
         for name, waveform in waveforms.items():
-            self._board.add_audio(f"{track}/{name}", waveform[None] / peak, step, rate)
+            self._board.add_audio(f"{track}/{name}", waveform[None] / peak, step, sample_rate)
         gap = [(0, 0), (0, 6)]
         pictures = [
             np.pad(_log_spectrogram(waveform), gap, constant_values=1) for waveform in waveforms.values()
@@ -58,7 +61,7 @@ class RunLog:
         self._board.add_image(f"{track}/{', '.join(waveforms)}", picture[None], step)
 
     def flush(self) -> None:
-        """Put on disk what has been said."""
+        """Write to the disk what has been logged."""
         self._board.flush()
 
     def __enter__(self) -> "RunLog":
@@ -70,8 +73,23 @@ class RunLog:
 
 
 def _log_spectrogram(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Picture (height, width) in [0, 1], high frequencies on top."""
+    """Image (height, width) in [0, 1], high frequencies on top."""
     spectrogram = STFT(n_fft=1024, hop_length=512, window="hann").forward(waveform)
     decibels = 20 * np.log10(np.abs(spectrogram[::-1]) + 1e-7)
     picture: NDArray[np.float32] = np.clip((decibels - decibels.max()) / DYNAMIC_RANGE_DB + 1, 0, 1)
     return picture
+
+
+def git_revision() -> str | None:
+    """The commit of the running checkout, with "+" if tracked files have changed; None outside a checkout."""
+    try:
+        revision = _git("rev-parse", "--short=12", "HEAD")
+        return revision + "+" * bool(_git("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    folder = Path(__file__).parent
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()

@@ -1,4 +1,4 @@
-"""The differentiable twin of `duetto.dsp.stft` in torch; a test holds the two equal."""
+"""`duetto.dsp.stft` in torch, for gradients; a test compares the two."""
 
 import torch
 from torch import Tensor

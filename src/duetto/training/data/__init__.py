@@ -1,1 +1,1 @@
-"""Training data: recordings, random mixtures and data augmentation."""
+"""Training data: sources -> sampler, with scene, augment and synthesis."""

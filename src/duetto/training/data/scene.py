@@ -1,109 +1,105 @@
-"""Stereo scenes from recordings: a voice, the music around it, and the master of both."""
+"""Stereo scenes of recordings: vocals, accompaniment, and the mastering of their mixture."""
+
+from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from duetto.training.config import SceneConfig
 from duetto.training.data import augment
-from duetto.training.data.lead import lead
-from duetto.training.data.rhythm import rhythm
+from duetto.training.data.augment import Rng, Waveform, decibels, happens, rms
+from duetto.training.data.synthesis import lead, rhythm
 
-Waveform = NDArray[np.float32]
-Rng = np.random.Generator
+Effect = Callable[[Waveform, int, Rng], Waveform]
+"""A waveform (n_channels, n_samples), its sample rate in hertz and a generator to a waveform."""
 
-INTERVALS = (-12, -5, -4, -3, 3, 4, 5, 7)
-"""Semitones between a voice and the one that sings along."""
+HARMONY_SEMITONES = (-12, -5, -4, -3, 3, 4, 5, 7)
 
 
 class SceneMaker:
-    """Lets the effects of a scene happen, each with its share; mono becomes stereo."""
+    """Applies the effects of a scene to mono or stereo sources, each with its probability."""
 
     def __init__(self, config: SceneConfig, sample_rate: int) -> None:
         self.config = config
         self.sample_rate = sample_rate
 
-    def voice(self, mono: Waveform, other: Waveform | None, rng: Rng) -> Waveform:
-        """A voice (1, n_samples) in the middle or near it, and others further out."""
-        voice = self._voice(mono, rng, most=0.1)
-        others = [] if other is None else [other]
-        if augment.happens(self.config.harmony, rng):
-            others.append(augment.transpose(mono, float(rng.choice(INTERVALS)), self.sample_rate))
-        for each in others:
-            level = augment.decibels(rng.uniform(-12, 0)) * augment.rms(voice) / max(augment.rms(each), 1e-9)
-            voice = voice + self._voice(each, rng, most=0.8) * np.float32(level)
-        if augment.happens(self.config.pause, rng):
-            voice = augment.pause(voice, self.sample_rate, rng)
-        return voice
+    def vocals(self, mono: Waveform, backing: Waveform | None, rng: Rng) -> Waveform:
+        """Place vocals (1, n_samples) near the middle, and harmonies and backing vocals further out."""
+        vocals = self._voice(mono, rng, most_pan=0.1)
+        others = [] if backing is None else [backing]
+        if happens(self.config.harmony, rng):
+            semitones = float(rng.choice(HARMONY_SEMITONES))
+            others.append(augment.transpose(mono, semitones, self.sample_rate))
+        for other in others:
+            vocals = _add(vocals, self._voice(other, rng, most_pan=0.8), (-12, 0), rng)
+        return self._apply(vocals, rng, (self.config.pause, augment.pause))
 
-    def _voice(self, voice: Waveform, rng: Rng, most: float) -> Waveform:
-        config, rate = self.config, self.sample_rate
-        for share, effect in (
-            (config.formants, augment.move_formants),
-            (config.vibrato, augment.vibrate),
-            (config.tune, augment.tune),
-        ):
-            if augment.happens(share, rng):
-                voice = effect(voice, rate, rng)
-        if augment.happens(config.distort / 2, rng):
-            voice = augment.distort(voice, rng)
-        if augment.happens(config.compress, rng):
-            voice = augment.compress(voice, rate, rng)
-        if augment.happens(config.equalise, rng):
-            voice = augment.equalise(voice, rate, rng)
-        voice = augment.place(voice, rng, most)
-        if augment.happens(config.double, rng):
-            voice = augment.double(voice, rate, rng)
-        if augment.happens(config.widen / 5, rng):
-            voice = augment.widen(voice, rate, rng)
-        if augment.happens(config.echo, rng):
-            voice = augment.echo(voice, rate, rng)
-        if augment.happens(config.room, rng):
-            voice = augment.reverberate(voice, rate, rng)
-        return voice
+    def _voice(self, voice: Waveform, rng: Rng, most_pan: float) -> Waveform:
+        config = self.config
+        voice = self._apply(
+            voice,
+            rng,
+            (config.formant_shift, augment.shift_formants),
+            (config.vibrato, augment.add_vibrato),
+            (config.pitch_correction, augment.correct_pitch),
+            (config.distort / 2, augment.distort),
+            (config.compress, augment.compress),
+            (config.equalise, augment.equalise),
+        )
+        return self._apply(
+            augment.pan(voice, rng, most_pan),
+            rng,
+            (config.double_tracking, augment.double_track),
+            (config.widen / 5, augment.widen),
+            (config.echo, augment.echo),
+            (config.reverberation, augment.reverberate),
+        )
 
     def music(self, recording: Waveform, other: Waveform | None, rng: Rng) -> Waveform:
-        """Music (1 or 2, n_samples), and other music 0 to 10 dB below it; what is mono gets a place."""
-        n_samples = recording.shape[-1]
-        music = self._music(recording, rng)
+        """Make a stereo accompaniment of music (1 or 2, n_samples) and perhaps other music below it."""
+        config, n_samples = self.config, recording.shape[-1]
+        music = self._instruments(recording, rng)
         if other is not None:
-            level = augment.decibels(rng.uniform(-10, 0)) * augment.rms(music) / max(augment.rms(other), 1e-9)
-            music = music + self._music(other, rng) * np.float32(level)
-        if augment.happens(self.config.rhythm, rng):
-            level = augment.decibels(rng.uniform(-12, 3)) * augment.rms(music) / 0.1
-            beat = rhythm(n_samples, self.sample_rate, rng)
-            music = music + self._music(beat, rng) * np.float32(level)
-        if augment.happens(self.config.lead, rng):
-            level = augment.decibels(rng.uniform(-12, 3)) * augment.rms(music) / 0.1
-            music = music + self._music(lead(n_samples, self.sample_rate, rng), rng) * np.float32(level)
-        if augment.happens(self.config.pause / 2, rng):
-            music = augment.pause(music, self.sample_rate, rng)
-        return music
+            music = _add(music, self._instruments(other, rng), (-10, 0), rng)
+        for probability, synthesise in ((config.rhythm, rhythm), (config.lead, lead)):
+            if happens(probability, rng):
+                synthesised = synthesise(n_samples, self.sample_rate, rng)
+                music = _add(music, self._instruments(synthesised, rng), (-12, 3), rng)
+        return self._apply(music, rng, (config.pause / 2, augment.pause))
 
-    def _music(self, music: Waveform, rng: Rng) -> Waveform:
-        config, rate = self.config, self.sample_rate
-        if augment.happens(config.distort, rng):
-            music = augment.distort(music, rng)
-        if augment.happens(config.equalise, rng):
-            music = augment.equalise(music, rate, rng)
+    def _instruments(self, music: Waveform, rng: Rng) -> Waveform:
+        config = self.config
+        music = self._apply(
+            music, rng, (config.distort, augment.distort), (config.equalise, augment.equalise)
+        )
         if len(music) == 2:
             music = music[:: rng.choice((-1, 1))]
         else:
-            music = augment.place(music, rng, most=0.9 if rng.random() < 0.3 else 0.2)
-            if augment.happens(config.widen, rng):
-                music = augment.widen(music, rate, rng)
-        if augment.happens(config.room / 3, rng):
-            music = augment.reverberate(music, rate, rng)
-        return music
+            music = augment.pan(music, rng, most=0.9 if rng.random() < 0.3 else 0.2)
+            music = self._apply(music, rng, (config.widen, augment.widen))
+        return self._apply(music, rng, (config.reverberation / 3, augment.reverberate))
 
     def master(self, sources: Waveform, rng: Rng) -> Waveform:
-        """Sources (2, 2, n_samples) after what was done to their sum, to which they still add up."""
+        """Return sources (2, 2, n_samples) that sum to their mixture after mastering."""
         config, rate = self.config, self.sample_rate
-        if augment.happens(config.mono, rng):
+        if happens(config.mono, rng):
             sources = np.broadcast_to(sources.mean(1, keepdims=True), sources.shape)
-        if augment.happens(config.master, rng):
+        if happens(config.master, rng):
             sources = sources * augment.compressor_gain(sources.sum(0), rate, rng)
             sources = sources * augment.limiter_gain(sources.sum(0), rng)
-        if augment.happens(config.coding, rng):
+        if happens(config.lossy_coding, rng):
             sources = sources.copy()
             sources[1] += augment.coding_error(sources.sum(0), rate, rng)
         return sources
+
+    def _apply(self, waveform: Waveform, rng: Rng, *effects: tuple[float, Effect]) -> Waveform:
+        """Apply effects one after the other, each with its probability."""
+        for probability, effect in effects:
+            if happens(probability, rng):
+                waveform = effect(waveform, self.sample_rate, rng)
+        return waveform
+
+
+def _add(waveform: Waveform, other: Waveform, range_db: tuple[float, float], rng: Rng) -> Waveform:
+    """Add another waveform at a random level, in decibels relative to the first."""
+    level = decibels(rng.uniform(*range_db)) * rms(waveform) / max(rms(other), 1e-9)
+    return waveform + other * np.float32(level)

@@ -1,1 +1,1 @@
-"""The papers' tables, made again: recipes -> runs -> scores -> their figures beside ours."""
+"""Reproduction of papers' tables: recipes -> runs -> scores -> the printed figures beside ours."""

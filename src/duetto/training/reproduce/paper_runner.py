@@ -1,19 +1,28 @@
-"""All rows of a paper's table, one after the other, and the table itself."""
+"""Runs all rows of a paper's table and writes the table."""
 
 import json
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from duetto.audio.atomic import replacing
 from duetto.errors import DuettoError, MetricError
-from duetto.evaluation.bootstrap import INTERVAL
+from duetto.evaluation.bootstrap import INTERVAL, Interval
 from duetto.evaluation.datasets import load_tracks
-from duetto.evaluation.evaluator import AGGREGATION, PROTOCOL
-from duetto.training.data.resampling import at_sample_rate
+from duetto.evaluation.report import AGGREGATION, PROTOCOL
+from duetto.training.data.sources import at_sample_rate
 from duetto.training.reproduce.figures import draw
-from duetto.training.reproduce.runs import Laboratory, Result, Watch, make, read, unseen, vocals_gnsdr
+from duetto.training.reproduce.runs import (
+    PaperRun,
+    ProgressDisplay,
+    Result,
+    make,
+    no_display,
+    read,
+    vocals_gnsdr,
+)
 from duetto.training.reproduce.spec import FIGURES, Finding, Paper, Row, load_paper
 from duetto.training.reproduce.tables import markdown
 
@@ -28,24 +37,24 @@ def reproduce(
     rows: Sequence[str] = (),
     dataset: str | None = None,
     jobs: int | None = None,
-    watch: Watch = unseen,
+    display: ProgressDisplay = no_display,
 ) -> tuple[Path, dict[str, str]]:
-    """Make a paper's table again: train, score, compare.
+    """Reproduce a paper's table: train, score, compare.
 
-    Every row has its folder in `out`. A row that is trained and scored is read, an unfinished run is resumed.
-    The table holds all rows that have scores, those of former calls as well.
+    Every row has its folder in `out`. A row that is trained and scored is read; an unfinished run is resumed.
+    The table holds all rows that have scores, including those of earlier calls.
 
     Args:
         paper: "huang2014", "fan2017", or the path of a table in a TOML file with its recipes beside it.
         data: folder of the dataset.
-        out: folder of the runs, and of TABLE.md, TABLE.json and the pictures.
-        rows: names of the rows to work on, by default all.
-        dataset: another than the paper's, if the table is prepared for it.
-        jobs: tracks scored at a time, by default one per core.
-        watch: shows what is being done.
+        out: folder of the runs, and of TABLE.md, TABLE.json and the figures.
+        rows: names of the rows to run, by default all.
+        dataset: another dataset than the paper's, if the table has settings for it.
+        jobs: number of tracks that are scored at a time, by default one per core.
+        display: shows the progress of each step.
 
     Returns:
-        The path of TABLE.md, and why rows failed, by name; the other rows are in the table.
+        The path of TABLE.md, and the error messages of the rows that failed, by name.
 
     Raises:
         ConfigError: no such paper or row.
@@ -55,33 +64,33 @@ def reproduce(
     described = load_paper(paper)
     chosen = described.choose(tuple(rows))
     dataset = dataset or described.dataset
-    described.settings(dataset)  # refuses what it is not prepared for
+    described.settings(dataset)  # raises for other datasets
     tracks = load_tracks(dataset, data, split="test")
-    lab = Laboratory(
+    paper_run = PaperRun(
         paper=described,
         data=Path(data),
         dataset=dataset,
         out=Path(out),
         tracks=[at_sample_rate(track, described.sample_rate) for track in tracks],
         jobs=jobs,
-        watch=watch,
+        display=display,
     )
     failed: dict[str, str] = {}
     for row in chosen:
         try:
-            make(lab, row)
+            make(paper_run, row)
         except (DuettoError, OSError) as error:
             failed[row.name] = str(error)
-    results = _results(lab, failed)
+    results = _results(paper_run, failed)
     table = tabulate(described, results, dataset=dataset, n_tracks=len(tracks))
-    _write(lab.out / f"{TABLE}.json", json.dumps(table, indent=1))
-    _write(lab.out / f"{TABLE}.md", markdown(table))
-    draw(lab, results)
-    return lab.out / f"{TABLE}.md", failed
+    _write(paper_run.out / f"{TABLE}.json", json.dumps(table, indent=1))
+    _write(paper_run.out / f"{TABLE}.md", markdown(table))
+    draw(paper_run, results)
+    return paper_run.out / f"{TABLE}.md", failed
 
 
 def tabulate(paper: Paper, results: dict[str, Result], *, dataset: str, n_tracks: int) -> dict[str, Any]:
-    """The table as it goes into JSON; a row without a result has its printed figures alone."""
+    """The content of TABLE.json; a row without a result has only its printed figures."""
     return {
         "paper": paper.name,
         "title": paper.title,
@@ -105,18 +114,18 @@ def _row(row: Row, result: Result | None) -> dict[str, Any]:
     if row.printed:
         entry["printed"] = dict(zip(FIGURES, row.printed, strict=True))
     if result:
-        entry["n_tracks"] = len(result.scores.names)
-        entry["n_songs"] = len(set(result.scores.songs))
+        tracks = result.report.averaged
+        entry["n_tracks"] = len(tracks)
+        entry["n_songs"] = len({track.song for track in tracks})
         entry["measured"] = {
-            source: {metric: vars(mean) for metric, mean in means.items()}
-            for source, means in result.scores.means().items()
+            source: _as_dicts(result.report.intervals(source)) for source in result.report.means
         }
         entry |= result.about
     return entry
 
 
 def _finding(finding: Finding, results: dict[str, Result]) -> dict[str, Any] | None:
-    """How much better one row is than the best of others; None until all of them have their scores."""
+    """The difference of one row to the best of others; None until all of them have scores."""
     if not {finding.better, *finding.than} <= results.keys():
         return None
     than = max((results[name] for name in finding.than), key=vocals_gnsdr)
@@ -125,9 +134,7 @@ def _finding(finding: Finding, results: dict[str, Result]) -> dict[str, Any] | N
         "says": finding.says,
         "better": better.row.label,
         "than": than.row.label,
-        "difference": {
-            metric: vars(mean) for metric, mean in better.scores.difference(than.scores, "vocals").items()
-        },
+        "difference": _as_dicts(better.report.difference(than.report, "vocals")),
     }
     others = [row.printed for name in finding.than if (row := results[name].row).printed]
     if better.row.printed and others:
@@ -136,13 +143,17 @@ def _finding(finding: Finding, results: dict[str, Result]) -> dict[str, Any] | N
     return found
 
 
-def _results(lab: Laboratory, failed: Container[str]) -> dict[str, Result]:
-    """The rows that have their scores, by name."""
+def _as_dicts(intervals: Mapping[str, Interval]) -> dict[str, dict[str, float | None]]:
+    return {metric: asdict(interval) for metric, interval in intervals.items()}
+
+
+def _results(paper_run: PaperRun, failed: Container[str]) -> dict[str, Result]:
+    """The rows that have scores, by name."""
     results = {}
-    for row in lab.paper.rows:
+    for row in paper_run.paper.rows:
         if row.name not in failed:
             with suppress(MetricError):  # not scored yet
-                results[row.name] = read(lab, row)
+                results[row.name] = read(paper_run, row)
     return results
 
 

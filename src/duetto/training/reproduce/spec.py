@@ -1,4 +1,4 @@
-"""What the papers print, row by row, and which recipe or method makes each row again."""
+"""The printed tables of papers, and the recipe or method that reproduces each row."""
 
 import tomllib
 from dataclasses import dataclass, field
@@ -18,10 +18,10 @@ class Row:
 
     Attributes:
         name: of the row, and of its folder.
-        label: as the paper calls it.
-        kind: "network" has a recipe to train, "method" and "oracle" are models by name, "quoted" is printed
-            in the paper and not run here.
-        printed: the paper's GNSDR, GSIR and GSAR of the vocals in dB, if it has the row.
+        label: as in the paper.
+        kind: "network" has a recipe to train, "method" and "oracle" are models by name, and "quoted" is
+            printed in the paper but not run here.
+        printed: GNSDR, GSIR and GSAR of the vocals in dB as the paper prints them, if it has the row.
     """
 
     name: str
@@ -32,12 +32,12 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something that the paper says of two rows.
+    """A statement of the paper that compares rows.
 
     Attributes:
-        says: what, in words.
+        says: the statement.
         better: the row that should be better.
-        than: the rows whose best it should surpass.
+        than: the rows that it should be better than, of which the best counts.
     """
 
     says: str
@@ -50,15 +50,15 @@ class Paper:
     """A table of a paper.
 
     Attributes:
-        name: what it is called here.
+        name: of the paper on the command line.
         title: of the paper.
-        source: where its figures stand, and on which clips they were taken.
-        dataset: that it used.
-        sample_rate: hertz, at which tracks are trained on and scored.
+        source: the tables with the printed figures, and their test clips.
+        dataset: of the paper.
+        sample_rate: of training and evaluation, in hertz.
         rows: in the paper's order.
-        findings: what it says of them.
-        elsewhere: another dataset -> the recipes' settings in `[data]` that it needs.
-        recipes: what comes before a row's name in that of its recipe, and behind it.
+        findings: its statements.
+        elsewhere: another dataset -> the settings in `[data]` that the recipes need for it.
+        recipes: prefix and suffix that make a row's name the name of its recipe.
     """
 
     name: str
@@ -73,27 +73,27 @@ class Paper:
 
     def recipe(self, row: Row) -> str:
         """The name or path of the recipe of a network's row."""
-        before, behind = self.recipes
-        return f"{before}{row.name}{behind}"
+        prefix, suffix = self.recipes
+        return f"{prefix}{row.name}{suffix}"
 
     def settings(self, dataset: str) -> dict[str, Any]:
-        """What the recipes' `[data]` tables need besides the dataset's name.
+        """The settings in `[data]` that the recipes need for a dataset.
 
         Raises:
-            ConfigError: a dataset that the table is not prepared for.
+            ConfigError: a dataset for which the table has no settings.
         """
         if dataset == self.dataset:
             return {}
         if dataset not in self.elsewhere:
             known = ", ".join([self.dataset, *self.elsewhere])
-            raise ConfigError(f"{self.name} is not prepared for the dataset {dataset!r}; choose {known}")
+            raise ConfigError(f"{self.name} has no settings for the dataset {dataset!r}; choose {known}")
         return self.elsewhere[dataset]
 
     def choose(self, names: tuple[str, ...]) -> tuple[Row, ...]:
-        """The rows of these names that can be run, or all such.
+        """The rows of these names, or all rows that can be run.
 
         Raises:
-            ConfigError: a name that no such row has.
+            ConfigError: a name of no row that can be run.
         """
         runnable = {row.name: row for row in self.rows if row.kind != "quoted"}
         if unknown := [name for name in names if name not in runnable]:
@@ -104,15 +104,15 @@ class Paper:
 
 
 def paper_names() -> list[str]:
-    """The papers whose tables ship."""
+    """Names of the papers whose tables ship."""
     return sorted(path.stem for path in _folder().glob("*.toml"))
 
 
 def load_paper(paper: str) -> Paper:
-    """A table that ships, by its name, or one in a TOML file with its recipes beside it.
+    """Load a table that ships, by its name, or a TOML file with its recipes beside it.
 
     Raises:
-        ConfigError: neither, or a file that is no such table.
+        ConfigError: neither, or a file that is not such a table.
     """
     if paper in paper_names():
         path, recipes = _folder() / f"{paper}.toml", (f"{paper}/", "")
@@ -131,7 +131,7 @@ def load_paper(paper: str) -> Paper:
         )
         loaded = Paper(name=path.stem, rows=rows, findings=findings, recipes=recipes, **values)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ConfigError(f"{path} is no table of a paper: {error}") from error
+        raise ConfigError(f"{path} is not a valid table of a paper: {error}") from error
     _check(loaded)
     return loaded
 
@@ -150,7 +150,7 @@ def _figures(row: dict[str, Any]) -> tuple[float, float, float] | None:
 def _check(paper: Paper) -> None:
     names = [row.name for row in paper.rows]
     if len(set(names)) < len(names):
-        raise ConfigError(f"{paper.name}: two rows have one name")
+        raise ConfigError(f"{paper.name}: two rows have the same name")
     for row in paper.rows:
         if row.kind not in KINDS:
             raise ConfigError(
@@ -158,4 +158,4 @@ def _check(paper: Paper) -> None:
             )
     for finding in paper.findings:
         if unknown := {finding.better, *finding.than} - set(names):
-            raise ConfigError(f"{paper.name}: a finding is about {sorted(unknown)[0]!r}, which is no row")
+            raise ConfigError(f"{paper.name}: a finding is about {sorted(unknown)[0]!r}, which is not a row")

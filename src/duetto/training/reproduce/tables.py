@@ -1,4 +1,4 @@
-"""A table in JSON -> the same in Markdown."""
+"""Formats a table in JSON as Markdown."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ OPTIMISERS = {"adamw": "AdamW", "lbfgs": "L-BFGS"}
 
 
 def markdown(table: Mapping[str, Any]) -> str:
-    """The scores beside the paper's, what the rows say of one another, and how each was trained."""
+    """The scores beside the printed ones, the comparisons of rows, and how the networks were trained."""
     parts = [
         f"# {table['title']}",
         about(table),
@@ -20,7 +20,7 @@ def markdown(table: Mapping[str, Any]) -> str:
 
 
 def about(table: Mapping[str, Any]) -> str:
-    """What was scored, and how."""
+    """The test set and the protocol."""
     return (
         f"The paper's figures: {table['source']}. Ours: {table['n_tracks']} tracks of {table['dataset']} "
         f"{table['split']}; {table['protocol']}; {table['aggregation']}; in parentheses {table['interval']}. "
@@ -46,11 +46,11 @@ def scores(table: Mapping[str, Any]) -> str:
 
 
 def findings(table: Mapping[str, Any]) -> str:
-    """What should be better than what, and whether it is: a difference of vocals on the same tracks."""
+    """The paper's statements, and the differences of the vocals' scores on the same tracks."""
     if not table["findings"]:
         return ""
     lines = [
-        "| is it so? | rows | the paper's difference: GNSDR / GSIR / GSAR | ours: GNSDR | GSIR | GSAR |",
+        "| statement | rows | the paper's difference: GNSDR / GSIR / GSAR | ours: GNSDR | GSIR | GSAR |",
         "|---|---|---|---|---|---|",
     ]
     for found in table["findings"]:
@@ -66,10 +66,10 @@ def findings(table: Mapping[str, Any]) -> str:
 
 
 def verdict(difference: Mapping[str, float | None]) -> str:
-    """Whether a difference of GNSDR is above 0 for certain."""
+    """Whether the interval of a difference of GNSDR lies above 0."""
     low, high = difference["low"], difference["high"]
     if low is None or high is None:
-        return "cannot be said"
+        return "undetermined"
     return "yes" if low > 0 else "no" if high < 0 else "not certain"
 
 

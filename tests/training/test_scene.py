@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from duetto.training.config import SceneConfig
 from duetto.training.data import augment
-from duetto.training.data.scene import INTERVALS, SceneMaker
+from duetto.training.data.scene import HARMONY_SEMITONES, SceneMaker
 
 RATE = 16_000
 N_SAMPLES = 6_000
@@ -16,8 +16,8 @@ NEVER = dict.fromkeys(SceneConfig.model_fields, 0.0)
 ALWAYS = dict.fromkeys(SceneConfig.model_fields, 1.0)
 
 
-def maker(**shares: float) -> SceneMaker:
-    return SceneMaker(SceneConfig.model_validate({**NEVER, **shares}), RATE)
+def maker(**probabilities: float) -> SceneMaker:
+    return SceneMaker(SceneConfig.model_validate({**NEVER, **probabilities}), RATE)
 
 
 def noise(n_channels: int = 1, seed: int = 0) -> Waveform:
@@ -32,7 +32,7 @@ def gains(stereo: Waveform, mono: Waveform) -> tuple[float, float]:
     return left, right
 
 
-@pytest.mark.parametrize(("source", "most"), [("voice", 0.1), ("music", 0.9)])
+@pytest.mark.parametrize(("source", "most"), [("vocals", 0.1), ("music", 0.9)])
 def test_where_nothing_happens_a_mono_source_is_panned(source: str, most: float) -> None:
     places = []
     for seed in range(60):
@@ -49,27 +49,27 @@ def test_where_nothing_happens_the_master_is_the_sources(rng: np.random.Generato
     assert np.array_equal(maker().master(sources, rng), sources)
 
 
-@pytest.mark.parametrize(("source", "lowest"), [("voice", -12), ("music", -10)])
+@pytest.mark.parametrize(("source", "lowest"), [("vocals", -12), ("music", -10)])
 def test_another_source_is_as_loud_or_softer(source: str, lowest: float) -> None:
     levels = []
     for seed in range(30):
         both = getattr(maker(), source)(noise(), noise(seed=1) * 5, np.random.default_rng(seed))
         parts = np.concatenate([noise(), noise(seed=1)])
-        shares = np.linalg.lstsq(parts.T, both.T, rcond=None)[0]
-        assert np.abs(shares.T @ parts - both).max() < 1e-5  # those two and nothing else
-        first, second = np.linalg.norm(shares, axis=1)
+        gains = np.linalg.lstsq(parts.T, both.T, rcond=None)[0]
+        assert np.abs(gains.T @ parts - both).max() < 1e-5  # those two and nothing else
+        first, second = np.linalg.norm(gains, axis=1)
         levels.append(20 * np.log10(second / first))
     assert lowest - 0.2 < min(levels) < lowest / 2 < max(levels) < 0.2
 
 
-@pytest.mark.parametrize("shares", [ALWAYS, SceneConfig().model_dump()], ids=["always", "by default"])
-def test_scenes_are_stereo_finite_and_drawn_alike_from_one_seed(shares: dict[str, float]) -> None:
-    scenes = maker(**shares)
+@pytest.mark.parametrize("probabilities", [ALWAYS, SceneConfig().model_dump()], ids=["always", "by default"])
+def test_scenes_are_stereo_finite_and_drawn_alike_from_one_seed(probabilities: dict[str, float]) -> None:
+    scenes = maker(**probabilities)
     for seed in range(6):
         made = []
         for _ in range(2):
             rng, given = np.random.default_rng(seed), [noise(seed=k) for k in range(4)]
-            voice, music = scenes.voice(*given[:2], rng), scenes.music(*given[2:], rng)
+            voice, music = scenes.vocals(*given[:2], rng), scenes.music(*given[2:], rng)
             made.append(scenes.master(np.stack([voice, music]), rng))
             assert all(np.array_equal(waveform, noise(seed=k)) for k, waveform in enumerate(given))
         assert made[0].shape == (2, 2, N_SAMPLES)
@@ -85,7 +85,7 @@ def test_silence_stays_silence_whatever_happens(other: bool) -> None:
     more = silence if other else None
     for seed in range(6):
         rng = np.random.default_rng(seed)
-        voice, music = scenes.voice(silence, more, rng), scenes.music(silence, more, rng)
+        voice, music = scenes.vocals(silence, more, rng), scenes.music(silence, more, rng)
         assert not voice.any()
         assert not music.any()
         mastered = scenes.master(np.stack([voice, music]), rng)
@@ -120,7 +120,7 @@ def test_what_coding_adds_counts_as_music(seed: int) -> None:
     sources = np.stack([np.full((2, 1), 0.2) * np.sin(2 * np.pi * f * seconds) for f in (300, 700)])
     sources = sources.astype(np.float32)
     before = sources.copy()
-    coded = maker(coding=1).master(sources, np.random.default_rng(seed))
+    coded = maker(lossy_coding=1).master(sources, np.random.default_rng(seed))
     assert np.array_equal(sources, before)
     assert np.array_equal(coded[0], sources[0])
     error = coded[1] - sources[1]
@@ -132,31 +132,39 @@ def test_a_harmony_is_another_pitch_as_loud_or_softer() -> None:
     voice = np.sin(2 * np.pi * 440 * seconds, dtype=np.float32)[None]
     pitches = set()
     for seed in range(12):
-        sung = maker(harmony=1.0).voice(voice, None, np.random.default_rng(seed)).mean(axis=0)
+        sung = maker(harmony=1.0).vocals(voice, None, np.random.default_rng(seed)).mean(axis=0)
         bins = np.abs(np.fft.rfft(sung * np.hanning(sung.size)))
         own = bins[870:891].max()
         bins[870:891] = 0
         pitches.add(round(12 * np.log2(bins.argmax() / 2 / 440)))
         assert -16 < 20 * np.log10(bins.max() / own) < 1  # at a side the sum to mono has less of it
-    assert pitches <= set(INTERVALS)
+    assert pitches <= set(HARMONY_SEMITONES)
     assert len(pitches) > 3
 
 
 @pytest.mark.parametrize(
-    ("share", "source"),
+    ("effect", "source"),
     [
         *(
-            (share, "voice")
-            for share in ("harmony", "double", "echo", "room", "equalise", "compress", "pause")
+            (effect, "vocals")
+            for effect in (
+                "harmony",
+                "double_tracking",
+                "echo",
+                "reverberation",
+                "equalise",
+                "compress",
+                "pause",
+            )
         ),
-        *((share, "music") for share in ("room", "equalise", "distort", "pause", "widen")),
+        *((effect, "music") for effect in ("reverberation", "equalise", "distort", "pause", "widen")),
     ],
 )
-def test_a_share_lets_its_effect_happen(share: str, source: str) -> None:
+def test_an_effect_happens_with_its_probability(effect: str, source: str) -> None:
     """In some of the cases, and in none where it is 0: then the source is only panned."""
     mono, changed = noise() * np.linspace(0.1, 1, N_SAMPLES, dtype=np.float32), 0
     for seed in range(12):
-        stereo = getattr(maker(**{share: 1.0}), source)(mono, None, np.random.default_rng(seed))
+        stereo = getattr(maker(**{effect: 1.0}), source)(mono, None, np.random.default_rng(seed))
         fitted = (stereo @ mono[0] / (mono[0] @ mono[0]))[:, None] * mono
         changed += bool(np.abs(stereo - fitted).max() > 1e-3)
     assert changed >= 2
@@ -166,6 +174,9 @@ def test_a_voice_is_tuned_where_that_happens() -> None:
     times = np.arange(RATE) / RATE
     phase = 2 * np.pi * 220 * times + 5 * np.sin(2 * np.pi * times)
     voice = sum(np.cos(k * phase) / k for k in range(1, 15)).astype(np.float32)[None] / 10
-    plain, tuned = (maker(tune=share).voice(voice, None, np.random.default_rng(0)) for share in (0.0, 1.0))
+    plain, tuned = (
+        maker(pitch_correction=probability).vocals(voice, None, np.random.default_rng(0))
+        for probability in (0.0, 1.0)
+    )
     likeness = np.sum(plain[0] * tuned[0]) / np.sqrt(np.sum(plain[0] ** 2) * np.sum(tuned[0] ** 2))
     assert likeness < 0.9

@@ -1,4 +1,6 @@
-"""Muon: what a step is, and that it learns."""
+"""Optimisers: a step of Muon, groups of weights, schedule, moving average, and that they learn."""
+
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -6,9 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from duetto.training.config import OptimiserConfig
-from duetto.training.muon import Muon, orthogonal
-from duetto.training.trainer import build_optimisers
+from duetto.training.config import Config, DRNNConfig, LossConfig, OptimiserConfig
+from duetto.training.losses import discriminative_loss
+from duetto.training.networks import build_network
+from duetto.training.optimisers import (
+    Muon,
+    build_average,
+    build_optimisers,
+    learning_rate_fraction,
+    orthogonalised,
+)
 
 SHAPES = [(4, 8), (8, 4), (16, 64), (64, 16), (6, 4, 3, 3), (90, 2, 3, 3), (1, 30), (30, 1)]
 
@@ -31,7 +40,7 @@ def tallness(update: Tensor) -> float:
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_singular_values_come_near_1_times_the_root_of_rows_per_column(shape: tuple[int, ...]) -> None:
-    found = orthogonal(random(*shape), 5)
+    found = orthogonalised(random(*shape), 5)
     assert found.shape == shape
     values = singular_values(found) / tallness(found)
     assert 0.65 < values.min() <= values.max() < 1.25
@@ -50,17 +59,17 @@ def test_an_update_keeps_its_direction_and_not_its_size(
 ) -> None:
     shape = (small * times, small) if tall else (small, small * times)
     update = random(*shape, seed=seed)
-    found = orthogonal(update, 5)
+    found = orthogonalised(update, 5)
     assert (update * found).sum() > 0.5 * update.norm() * found.norm()
-    assert torch.allclose(orthogonal(update * scale, 5), found, atol=1e-3)
-    assert torch.allclose(orthogonal(-update, 5), -found, atol=1e-5)
+    assert torch.allclose(orthogonalised(update * scale, 5), found, atol=1e-3)
+    assert torch.allclose(orthogonalised(-update, 5), -found, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(6, 15), (15, 6)])
 def test_the_singular_vectors_stay(shape: tuple[int, int]) -> None:
     update = random(*shape).double()
     left, _, right = torch.linalg.svd(update, full_matrices=False)
-    turned = left.T @ orthogonal(update, 5) @ right.T
+    turned = left.T @ orthogonalised(update, 5) @ right.T
     assert torch.allclose(turned, torch.diag(turned.diagonal()), atol=1e-9)
     assert turned.diagonal().min() > 0.6
 
@@ -73,19 +82,19 @@ def test_it_is_the_papers_iteration(shape: tuple[int, ...]) -> None:
     for _ in range(5):
         square = wanted @ wanted.T
         wanted = 3.4445 * wanted - 4.775 * square @ wanted + 2.0315 * square @ square @ wanted
-    found = orthogonal(update, 5) / tallness(update)
+    found = orthogonalised(update, 5) / tallness(update)
     torch.testing.assert_close(found.flatten(1), wanted, atol=1e-6, rtol=1e-5)
 
 
 def test_a_matrix_of_low_rank_stays_so() -> None:
     update = random(8, 2) @ random(2, 12, seed=1)
-    values = singular_values(orthogonal(update, 5))
+    values = singular_values(orthogonalised(update, 5))
     assert values[1] > 0.6
     assert values[2] < 1e-3
 
 
 def test_no_gradient_is_no_update() -> None:
-    assert not orthogonal(torch.zeros(4, 6), 5).any()
+    assert not orthogonalised(torch.zeros(4, 6), 5).any()
 
 
 # --- steps
@@ -97,7 +106,7 @@ def test_a_step_moves_a_weight_by_its_rate_times_the_orthogonal_gradient() -> No
         weight = nn.Parameter(before.clone())
         weight.grad = gradient.clone()
         Muon([{"params": [weight]}], lr=0.1).step()
-        assert torch.allclose(weight.detach(), before - 0.1 * orthogonal(gradient, 5), atol=1e-5)
+        assert torch.allclose(weight.detach(), before - 0.1 * orthogonalised(gradient, 5), atol=1e-5)
         assert torch.equal(weight.grad, gradient)
 
 
@@ -109,8 +118,8 @@ def test_two_steps_by_hand() -> None:
     for gradient in (first, second):
         weight.grad = gradient.clone()
         muon.step()
-    expected = start * 0.95 - 0.5 * orthogonal(0.36 * first, 5)
-    expected = expected * 0.95 - 0.5 * orthogonal(0.128 * first + 0.36 * second, 5)
+    expected = start * 0.95 - 0.5 * orthogonalised(0.36 * first, 5)
+    expected = expected * 0.95 - 0.5 * orthogonalised(0.128 * first + 0.36 * second, 5)
     assert torch.allclose(weight.detach(), expected, atol=1e-5)
 
 
@@ -164,3 +173,54 @@ def test_a_recipes_muon_takes_the_inner_matrices_and_adamw_all_else() -> None:
     assert others == set(names.values()) - {"inner.weight"}
     assert (muon.param_groups[0]["peak_lr"], adamw.param_groups[0]["peak_lr"]) == (0.25, 0.5)
     assert muon.param_groups[0]["weight_decay"] == adamw.param_groups[0]["weight_decay"] == 0.125
+
+
+def fit(optimiser: Callable[[torch.nn.Module], torch.optim.Optimizer], n_steps: int) -> list[float]:
+    """Losses of a small network on one fixed batch, before each step and after the last."""
+    torch.manual_seed(0)
+    network, targets = build_network(DRNNConfig(hidden_size=16, n_layers=2), 9), torch.rand(3, 2, 9, 12)
+    stepper = optimiser(network)
+
+    def closure() -> torch.Tensor:
+        stepper.zero_grad()
+        loss = discriminative_loss(LossConfig(), targets, network(targets.sum(1)))
+        loss.backward()
+        return loss
+
+    losses = [float(stepper.step(closure).detach()) for _ in range(n_steps)]
+    return [*losses, float(closure().detach())]
+
+
+def test_30_iterations_of_lbfgs_beat_100_of_gradient_descent_at_its_best_rate() -> None:
+    settings = OptimiserConfig(kind="lbfgs", iterations=1, corrections=50)
+    rates = [0.03, 0.056, 0.1, 0.18, 0.32]
+    reached = [fit(lambda network, r=r: torch.optim.SGD(network.parameters(), r), 100)[-1] for r in rates]
+    assert 0 < reached.index(min(reached)) < len(rates) - 1
+    assert fit(lambda network: build_optimisers(settings, network)[0], 30)[-1] < min(reached) - 0.01
+
+
+# --- schedule and moving average
+
+
+def test_the_learning_rate_warms_up_and_decays_to_1_percent() -> None:
+    config = Config()
+    n_warm_up, n_steps = config.optimiser.warm_up_steps, config.run.n_steps
+    assert learning_rate_fraction(config, 0) == pytest.approx(1 / n_warm_up)
+    assert learning_rate_fraction(config, n_warm_up) == pytest.approx(1, abs=0.01)
+    assert learning_rate_fraction(config, n_steps) == pytest.approx(0.01)
+    assert learning_rate_fraction(Config(optimiser=OptimiserConfig(kind="lbfgs")), 5) == 1
+
+
+def test_the_moving_average_has_a_smaller_decay_in_the_first_steps() -> None:
+    """Of what was held 1, 2/11, 3/12 of it stays, then the decay."""
+    network = torch.nn.Linear(1, 1, bias=False)
+    averaged, found = build_average(network, 0.3), []
+    for value in (1.0, 2.0, 4.0, 8.0, 16.0):
+        torch.nn.init.constant_(network.weight, value)
+        averaged.update_parameters(network)
+        found.append(float(averaged.module.weight.detach()))
+    expected = [1.0]
+    for value, stays in ((2, 2 / 11), (4, 3 / 12), (8, 0.3), (16, 0.3)):
+        expected.append(value + (expected[-1] - value) * stays)
+    assert found == pytest.approx(expected)
+    assert build_average(network, 0.0) is None

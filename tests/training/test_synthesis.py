@@ -1,0 +1,85 @@
+"""Synthesised rhythm sections and leads: level, length, variety, tempo, and pitches."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.signal import ShortTimeFFT
+
+from duetto.training.data.synthesis import lead, rhythm
+
+RATE = 16_000
+SYNTHESISERS = pytest.mark.parametrize("synthesise", [rhythm, lead])
+
+
+def play(synthesise: Callable[..., NDArray], seed: int, n_samples: int = 60_000) -> NDArray[np.float32]:
+    return synthesise(n_samples, RATE, np.random.default_rng(seed))
+
+
+@SYNTHESISERS
+@pytest.mark.parametrize("n_samples", [100, 7_001, 60_000])
+def test_it_has_the_length_asked_for_and_one_level_unless_a_lead_rests(
+    synthesise: Callable[..., NDArray], n_samples: int
+) -> None:
+    levels = []
+    for seed in range(20):
+        played = play(synthesise, seed, n_samples)
+        assert played.shape == (1, n_samples)
+        assert played.dtype == np.float32
+        levels.append(np.sqrt(np.square(played).mean()))
+    sounding = [level for level in levels if level]
+    assert sounding == pytest.approx([0.1] * len(sounding), rel=0.05)
+    assert len(sounding) >= (20 if synthesise is rhythm else 13)
+
+
+@SYNTHESISERS
+def test_the_same_seed_gives_the_same_and_another_something_else(synthesise: Callable[..., NDArray]) -> None:
+    first = play(synthesise, 0)
+    assert np.array_equal(first, play(synthesise, 0))
+    assert max(abs(np.corrcoef(first[0], play(synthesise, seed)[0])[0, 1]) for seed in range(1, 12)) < 0.5
+
+
+def test_a_rhythm_repeats_at_a_tempo_between_70_and_180(rng: np.random.Generator) -> None:
+    found, by_chance = [], []
+    for seed in range(30):
+        power = np.square(play(rhythm, seed, 16 * RATE)[0]).reshape(-1, 160).mean(axis=1)  # every 10 ms
+        onsets = np.maximum(np.diff(np.log(power + 1e-6)), 0)
+        onsets -= onsets.mean()
+        for series, correlations in ((onsets, found), (rng.permutation(onsets), by_chance)):
+            correlation = np.correlate(series, series, "full")[series.size - 1 :]
+            beats = np.arange(33, 87)  # 180 to 70 a minute, in steps of 10 ms
+            correlations.append(correlation[beats].max() / correlation[0])
+    assert np.median(found) > 2.5 * np.median(by_chance)
+
+
+def test_a_rhythm_has_a_bass_and_cymbals() -> None:
+    low, high = [], []
+    for seed in range(20):
+        power = np.square(np.abs(np.fft.rfft(play(rhythm, seed)[0])))
+        hertz = np.fft.rfftfreq(60_000, 1 / RATE)
+        low.append(power[hertz < 200].sum() / power.sum())
+        high.append(power[hertz > 4000].sum() / power.sum())
+    assert np.median(low) > 0.2
+    assert max(high) > 0.02
+
+
+def test_a_bass_may_miss_all_of_its_beats() -> None:
+    """Each beat is left out with a probability of 7 %; this seed leaves out both of them."""
+    played = rhythm(800, 8000, np.random.default_rng(1146))
+    assert played.shape == (1, 800)
+    assert np.isfinite(played).all()
+
+
+def test_a_leads_notes_are_tones_of_more_than_one_pitch() -> None:
+    """Most energy of a frame lies in a few bins, and the loudest of them changes from note to note."""
+    stft = ShortTimeFFT(np.hanning(2048), 1024, RATE)
+    concentration, n_pitches = [], []
+    for seed in range(30):
+        power = np.square(np.abs(stft.stft(play(lead, seed)[0])))
+        power = power[:, power.sum(0) > 0.01 * power.sum(0).max()]
+        loudest = np.sort(power, axis=0)[-60:].sum(0) / power.sum(0)  # of 1025
+        concentration.append(np.median(loudest))
+        n_pitches.append(len(np.unique(power.argmax(0))))
+    assert np.median(concentration) > 0.95
+    assert np.median(n_pitches) >= 4
