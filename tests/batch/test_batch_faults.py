@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers.batches import records, stems, write_songs
-from helpers.command_line import command, duetto, duetto_apart
+from helpers.command_line import WITHOUT_PRIVILEGES, command, duetto, duetto_apart
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -117,13 +117,6 @@ def test_a_batch_leaves_the_temporary_files_of_a_living_one(tiny_model: Path) ->
         _, err = living.communicate(timeout=60)
     assert (living.returncode, err) == (0, b"")
     assert len(stems(Path("out"))) == 6
-
-
-WITHOUT_PRIVILEGES = """
-import ctypes, struct
-
-assert ctypes.CDLL(None).capset(struct.pack("Ii", 0x20080522, 0), bytes(24)) == 0
-"""
 
 
 def test_a_read_only_folder(tiny_model: Path) -> None:

@@ -1,7 +1,10 @@
 """Which songs names stand for, and where their stems go."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 
 from duetto.batch.inputs import EXTENSIONS, Song, find_songs
 from duetto.errors import ConfigError
+from helpers.command_line import WITHOUT_PRIVILEGES
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -50,6 +54,8 @@ def test_a_pattern_stands_for_the_songs_that_fit() -> None:
     assert found("m/x*") == [("m/x1.wav", ""), ("m/x2.wav", "")]
     assert found("m/**/x?.wav") == [("m/d/x3.wav", "d"), ("m/x1.wav", ""), ("m/x2.wav", "")]
     assert found("m/[y]*.wav") == [("m/y1.wav", "")]
+    assert found("m/*/x3.wav") == [("m/d/x3.wav", "d")]
+    assert found("m/d/*") == [("m/d/x3.wav", "")]
 
 
 def test_a_name_with_the_signs_of_a_pattern_is_a_name_where_it_exists() -> None:
@@ -57,11 +63,46 @@ def test_a_name_with_the_signs_of_a_pattern_is_a_name_where_it_exists() -> None:
     assert found("[live].wav") == [("[live].wav", "")]
 
 
-@pytest.mark.parametrize("name", ["missing.wav", "*.wav", "empty", "no-list.m3u"])
-def test_a_name_with_nothing_behind_it_is_left_to_fail_alone(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("missing.wav", ""),
+        ("no-list.m3u", ""),
+        ("*.wav", "*.wav: no audio file matches this pattern"),
+        ("empty", "empty: no audio files in this folder or below it"),
+        ("empty.m3u", "empty.m3u: this list names no songs"),
+    ],
+)
+def test_a_name_with_nothing_behind_it_fails_alone(name: str, problem: str) -> None:
     Path("empty").mkdir()
-    touch("a.flac")
-    assert found("a.flac", name) == [("a.flac", ""), (name, "")]
+    touch("a.flac", "empty.m3u")
+    assert find_songs(["a.flac", name], "out") == [Song("a.flac"), Song(name, problem=problem)]
+
+
+DENIED = """
+import os, sys
+from duetto.batch.inputs import find_songs
+for song in find_songs(sys.argv[1], "out"):
+    print(song.name, song.problem, sep="|")
+"""
+
+
+@pytest.mark.parametrize("name", ["m", "m/**/*.wav", "m/*/*.wav", "m/denied", "m/denied/*"])
+def test_a_folder_that_cannot_be_listed_is_told(name: str) -> None:
+    touch("m/a.wav", "m/ok/b.wav", "m/denied/c.wav")
+    Path("m/denied").chmod(0)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT_PRIVILEGES + DENIED, name],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    finally:
+        Path("m/denied").chmod(0o755)
+    *others, last = done.stdout.splitlines()
+    assert last == "m/denied|m/denied: cannot list this folder: Permission denied"
+    assert ("m/ok/b.wav|" in others) == ("denied" not in name)
 
 
 def test_songs_come_once_in_the_order_of_their_first_name(here: Path) -> None:
@@ -84,6 +125,9 @@ def test_a_playlist_of_any_encoding_finds_its_songs() -> None:
     touch("Ærø.wav", "夜曲.wav", "a/b.wav")
     Path("old.m3u").write_bytes("Ærø.wav\na\\b.wav\n".encode("cp1252"))
     Path("new.m3u").write_bytes("Ærø.wav\n夜曲.wav\n".encode())
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        Path("windows.m3u").write_bytes("#EXTM3U\r\nÆrø.wav\r\n夜曲.wav\r\n".encode(encoding))
+        assert found("windows.m3u") == [("Ærø.wav", ""), ("夜曲.wav", "")]
     assert found("old.m3u") == [("Ærø.wav", ""), ("a/b.wav", "a")]
     assert found("new.m3u") == [("Ærø.wav", ""), ("夜曲.wav", "")]
 
@@ -99,12 +143,36 @@ def test_a_table_names_songs_and_fields() -> None:
     assert find_songs(["t/songs.tsv"], "out") == [Song("t/a.wav", "", (("track", "One, two"),))]
 
 
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("path;artist\na b.wav;AC, DC\n", "utf-8"),
+        ('sep=;\r\npath;artist\r\n"a b.wav";"AC, DC"\r\n', "utf-8-sig"),
+        ("path\tartist\na b.wav\tAC, DC\n", "utf-16"),  # what spreadsheets call Unicode text
+        ('path,artist\na%20b.wav,"AC, DC"\n', "utf-8"),
+    ],
+)
+def test_a_table_as_spreadsheets_write_it(text: str, encoding: str) -> None:
+    touch("a b.wav")
+    Path("songs.csv").write_text(text, encoding, newline="")
+    assert find_songs("songs.csv", "out") == [Song("a b.wav", "", (("artist", "AC, DC"),))]
+
+
+def test_a_playlist_as_players_write_it(here: Path) -> None:
+    touch("a b.wav", "100%25.wav", "é.wav")
+    localhost = "file://localhost" + quote(f"{here}/a b.wav")
+    Path("list.m3u8").write_text("\n".join(["100%25.wav", (here / "é.wav").as_uri(), localhost]))
+    assert [Path(name).name for name, _ in found("list.m3u8")] == ["100%25.wav", "é.wav", "a b.wav"]
+    Path("list.m3u8").write_text("a%20b.wav\n")
+    assert found("list.m3u8") == [("a b.wav", "")]
+
+
 def test_a_table_that_cannot_be_used() -> None:
     Path("clash.csv").write_text("path,stem\na.wav,vocals\n")
     with pytest.raises(ConfigError, match="'stem' is a field that Duetto fills"):
         found("clash.csv")
     Path("broken.csv").write_text('path\n"' + "x" * 200_000)
-    with pytest.raises(ConfigError, match=r"broken.csv: line \d+ is no table"):
+    with pytest.raises(ConfigError, match=r"broken.csv: line \d+ cannot be read as a table"):
         found("broken.csv")
 
 

@@ -48,9 +48,20 @@ def test_the_last_record_of_a_song_counts(tmp_path: Path) -> None:
         manifest.add(replace(RECORD, song="/m/b.wav"))
         manifest.add(replace(RECORD, status="failed", error="why"))
     with Manifest(str(tmp_path)) as manifest:
-        assert manifest.find(RECORD.song) == replace(RECORD, status="failed", error="why")
-        assert manifest.find("/m/b.wav") == replace(RECORD, song="/m/b.wav")
-        assert manifest.find("/m/c.wav") is None
+        assert manifest.find(RECORD.song).previous == replace(RECORD, status="failed", error="why")
+        assert manifest.find("/m/b.wav").previous == replace(RECORD, song="/m/b.wav")
+        assert manifest.find("/m/c.wav").previous is None
+
+
+def test_the_owner_of_a_path_is_the_song_that_wrote_it_last(tmp_path: Path) -> None:
+    path = "a/./vocals.wav"
+    with Manifest(str(tmp_path)) as manifest:
+        manifest.add(RECORD)
+        manifest.add(replace(RECORD, song="/m/b.wav"))
+    with Manifest(str(tmp_path)) as manifest:
+        assert manifest.find("/m/c.wav", [path, "a/other.wav"]) == (None, (replace(RECORD, song="/m/b.wav"),))
+        assert manifest.find("/m/b.wav", [path]).owners == ()
+        assert manifest.find(RECORD.song, ["a/other.wav"]) == (RECORD, ())
 
 
 @pytest.mark.parametrize("n_bytes", [1, 2, 100, 300])
@@ -63,12 +74,12 @@ def test_half_a_line_is_dropped_and_spoils_no_other(n_bytes: int, tmp_path: Path
     half = whole[: whole.index(b"\n", whole.index(b"/m/b.wav")) + 1 - n_bytes]
     path.write_bytes(half)
     with Manifest(str(tmp_path)) as manifest:
-        assert manifest.find(RECORD.song) == RECORD
+        assert manifest.find(RECORD.song).previous == RECORD
         manifest.add(replace(RECORD, song="/m/c.wav"))
     with Manifest(str(tmp_path)) as manifest:
-        assert manifest.find("/m/c.wav") == replace(RECORD, song="/m/c.wav")
+        assert manifest.find("/m/c.wav").previous == replace(RECORD, song="/m/c.wav")
         if n_bytes > 1:
-            assert manifest.find("/m/b.wav") is None
+            assert manifest.find("/m/b.wav").previous is None
     assert path.read_bytes().startswith(half)
 
 
@@ -112,7 +123,7 @@ def test_the_strays_of_a_killed_batch_wait_until_no_batch_lives(tmp_path: Path) 
         living.add(RECORD)
     with Manifest(str(tmp_path)) as manifest:
         assert not stray.exists()
-        assert manifest.find(RECORD.song) == RECORD
+        assert manifest.find(RECORD.song).previous == RECORD
 
 
 def test_a_lost_worker_leaves_something_to_sweep(tmp_path: Path) -> None:
@@ -151,5 +162,5 @@ def test_a_full_disk_ends_the_batch_and_spoils_nothing(tmp_path: Path) -> None:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     with Manifest(str(tmp_path)) as manifest:
-        assert manifest.find(RECORD.song) == RECORD
-        assert manifest.find("/m/b.wav") is None
+        assert manifest.find(RECORD.song).previous == RECORD
+        assert manifest.find("/m/b.wav").previous is None

@@ -1,9 +1,11 @@
 """Many songs: the same stems whoever does the work, nothing done twice, no failure that stops the others."""
 
 import hashlib
+import multiprocessing
 import os
 import re
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
 from helpers.batches import RATE, records, stems, write_songs
 from helpers.command_line import Terminal, duetto
+from helpers.files import write_song
+from helpers.signals import noise
 from helpers.tiny import TinyEstimator, write_model
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -294,17 +298,103 @@ def test_columns_of_a_table_name_the_stems(tiny_model: Path) -> None:
     ]  # fmt: skip
 
 
-def test_songs_of_one_name_are_told_apart_by_the_template(tiny_model: Path) -> None:
-    write_songs(Path("music"), 1)
-    soundfile.write("music/even/000.flac", np.zeros((100, 1)), RATE)
-    refused = duetto("separate", "music", "-o", "out", "-n", tiny_model)
-    assert refused.code == 1
-    assert "{parent} or {name} in the --template" in refused.err[0]
-    outcome = duetto(
-        "separate", "music", "-o", "out", "-n", tiny_model, "--template", "{parent}/{name}/{stem}.{ext}"
+def test_songs_that_differ_in_their_extension_get_names_of_their_own(tiny_model: Path) -> None:
+    write_songs(Path("music"), 2)
+    write_song("music/even/000.flac")
+    outcome = duetto("separate", "music", "-o", "out", "-n", tiny_model)
+    assert (outcome.code, sorted(outcome.out)) == (
+        0,
+        [
+            f"out/tiny/{song}/{stem}"
+            for song, extension in (("even/000.flac", "flac"), ("even/000.wav", "wav"), ("odd/001", "wav"))
+            for stem in (f"accompaniment.{extension}", f"vocals.{extension}")
+        ],
     )
-    assert outcome.out[0] == "out/even/000.flac/vocals.flac"
-    assert outcome.out[2] == "out/even/000.wav/vocals.wav"
+    again = duetto("separate", "music", "-o", "out", "-n", tiny_model)
+    assert again.err[-1].startswith("duetto: 0 of 3 songs separated; 3 skipped")
+
+
+def test_songs_that_would_have_the_same_stems_are_refused(tiny_model: Path) -> None:
+    for folder in "ab":
+        write_song(f"{folder}/song.wav")
+    outcome = duetto("separate", "a/song.wav", "b/song.wav", "-o", "out", "-n", tiny_model)
+    assert outcome.code == 1
+    assert "a/song.wav and b/song.wav would have the same stems" in outcome.err[0]
+    assert not Path("out").exists()
+    assert duetto("separate", ".", "-o", "out", "-n", tiny_model).code == 0
+
+
+@pytest.mark.parametrize("options", [(), ("-j", "2"), ("--format", "flac")])
+def test_stems_of_another_song_are_overwritten_only_on_demand(
+    options: tuple[str, ...], tiny_model: Path
+) -> None:
+    for k, name in enumerate(["a/song.wav", "b/song.wav", "b/other.wav"]):
+        write_song(name, noise(2, 4000, seed=k))
+    both = ("-o", "out", "-n", tiny_model, *options)
+    first = duetto("separate", "a/song.wav", *both)
+    made = stems(Path("out"))
+    outcome = duetto("separate", "b/song.wav", "b/other.wav", *both)
+    assert outcome.code == 1
+    assert [line.split("/")[-2] for line in outcome.out] == ["other", "other"]
+    assert f"b/song.wav: {first.out[0]} exists and is a stem of {Path('a/song.wav').absolute()}" in " ".join(
+        outcome.err
+    )
+    assert made.items() <= stems(Path("out")).items()
+    assert duetto("separate", "b/song.wav", *both, "--overwrite").code == 0
+    assert made["tiny/song/" + Path(first.out[0]).name] != Path(first.out[0]).read_bytes()
+    assert duetto("separate", "b/song.wav", *both).err[0].startswith("duetto: 0 of 1 songs separated; 1 skip")
+    assert duetto("separate", "a/song.wav", *both).code == 1
+
+
+def test_a_song_that_was_moved_may_overwrite_its_stems(tiny_model: Path) -> None:
+    write_song("a/song.wav")
+    first = duetto("separate", "a/song.wav", "-n", tiny_model)
+    Path("a").rename("b")
+    assert duetto("separate", "b/song.wav", "-n", tiny_model) == first
+
+
+def test_one_path_is_one_song(separator: Separator, here: Path) -> None:
+    """A string is no sequence of names of one letter, such as "." for the folder and all songs in it."""
+    write_song("song.wav")
+    write_song("private/secret.wav")
+    done: list[str] = []
+    for song in ("song.wav", Path("song.wav"), f"file://{here}/song.wav"):
+        separate_files(song, "out", separator=separator, on_done=lambda record, _: done.append(record.song))
+    assert done == [str(here / "song.wav")] * 3
+
+
+SCRIPT = """
+import duetto
+print(duetto.separate_files(["a.wav", "b.wav"], "out", separator=duetto.Separator("tiny.onnx"), jobs=2))
+"""
+
+
+@pytest.mark.parametrize("how", ["file", "stdin"])
+def test_a_program_whose_workers_cannot_start_ends(how: str, tiny_model: Path) -> None:
+    """Without a guarded main part, or without a file, a worker ends before it has read its work."""
+    for name in ("a.wav", "b.wav"):
+        write_song(name)
+    Path("tiny.onnx").write_bytes(tiny_model.read_bytes())
+    Path("script.py").write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, "script.py" if how == "file" else "-"],
+        input=f"if __name__ == '__main__':{SCRIPT.replace(chr(10), chr(10) + '    ')}",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert 'guard its main part by if __name__ == "__main__"' in done.stderr.splitlines()[-1]
+    assert stems(Path("out")) == {}
+
+
+def test_a_daemonic_process_starts_no_workers(separator: Separator, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_songs(Path("music"), 2)
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match="jobs=2: this is a daemonic process"):
+        separate(separator, jobs=2)
+    assert separate(separator) == ["done"] * 2
 
 
 def test_a_batch_of_one_stem_or_a_mix(separator: Separator) -> None:
@@ -330,8 +420,7 @@ def test_a_folder_that_cannot_be_written(tiny_model: Path) -> None:
     outcome = duetto("separate", "music", "-o", "out", "-n", tiny_model)
     assert (outcome.code, outcome.out) == (1, [])
     assert outcome.err == [
-        "duetto: out/manifest.jsonl cannot be written: Is a directory; make room or choose another output "
-        "folder, then run this again"
+        "duetto: out/manifest.jsonl cannot be written: Is a directory; choose another output folder"
     ]
 
 
@@ -355,7 +444,7 @@ def test_batches_refuse_what_they_cannot_do(separator: Separator) -> None:
     write_songs(Path("music"), 1)
     with pytest.raises(ConfigError, match="jobs=0"):
         separate(separator, jobs=0)
-    with pytest.raises(ConfigError, match="give a Separator of a bundle"):
+    with pytest.raises(ConfigError, match="give a Separator of a name or path"):
         separate(Separator(TinyEstimator()))
     assert not Path("out").exists()
 

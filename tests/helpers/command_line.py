@@ -60,6 +60,14 @@ def command(*arguments: str | Path, before: str = "") -> Sequence[str]:
     return [sys.executable, "-c", program, *map(os.fspath, arguments)]
 
 
+# so that permissions bind root as well
+WITHOUT_PRIVILEGES = """
+import ctypes, struct
+
+assert ctypes.CDLL(None).capset(struct.pack("Ii", 0x20080522, 0), bytes(24)) == 0
+"""
+
+
 def without(module: str) -> str:
     """Statements for `duetto_apart` after which a module and what is in it cannot be imported."""
     return f"""

@@ -1,19 +1,18 @@
-"""Who does the work: this process, or several that die alone."""
+"""Where songs are separated: in this process, or in worker processes."""
 
 import multiprocessing
-import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection
+from contextlib import contextmanager
 from typing import Protocol, Self
 
 from duetto.batch.inputs import Song
-from duetto.batch.manifest import Record
+from duetto.batch.manifest import Known, Record
 from duetto.batch.worker import Progress, Work, Worker
+from duetto.batch.worker_process import READY, serve
+from duetto.errors import ConfigError
 from duetto.separation.settings import MAX_THREADS, N_CORES
 
 _N_TRIES = 2
@@ -21,11 +20,11 @@ _PATIENCE_SECONDS = 10
 
 
 class Executor(Protocol):
-    """Takes songs and promises records; a context manager, which drops the songs in work if it ends badly."""
+    """Takes songs and promises records; a context manager, which drops unfinished songs if it ends badly."""
 
     @property
     def n_ahead(self) -> int:
-        """Songs to hand in before one has to be done."""
+        """Number of songs to submit before waiting for one."""
 
     @property
     def lost_worker(self) -> bool:
@@ -35,8 +34,8 @@ class Executor(Protocol):
 
     def __exit__(self, kind: object, error: object, trace: object) -> None: ...
 
-    def submit(self, song: Song, previous: Record | None) -> "Future[Record]":
-        """Separate a song, of which `previous` is known."""
+    def submit(self, song: Song, known: Known) -> "Future[Record]":
+        """Separate a song."""
 
 
 class InProcess:
@@ -54,21 +53,29 @@ class InProcess:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def submit(self, song: Song, previous: Record | None) -> "Future[Record]":
+    def submit(self, song: Song, known: Known) -> "Future[Record]":
         """Separate a song now."""
         future: Future[Record] = Future()
-        future.set_result(self._worker(song, previous))
+        future.set_result(self._worker(song, known))
         return future
 
 
 class Processes:
-    """Separates in `n_processes` others, each with its share of the cores.
+    """Separates in `n_processes` worker processes, which divide the cores.
 
-    Each has a thread here that hands it one song at a time. So one that is killed, as when memory runs out,
-    takes only its own song along; the song is tried once more in a new one.
+    Each has a thread here that sends it one song at a time. So a process that is killed, as when memory runs
+    out, takes only its own song along; the song is tried once more in a new process.
+
+    Raises:
+        ConfigError: this process may not start others, or a worker ended while it started.
     """
 
     def __init__(self, work: Work, n_processes: int) -> None:
+        if multiprocessing.current_process().daemon:
+            raise ConfigError(
+                f"jobs={n_processes}: this is a daemonic process, such as those of multiprocessing.Pool, "
+                "which may not start worker processes; choose jobs=1"
+            )
         self.n_ahead = n_processes
         self.lost_worker = False
         self._work = work
@@ -91,15 +98,15 @@ class Processes:
         for process in self._all:
             self.lost_worker |= not process.join()
 
-    def submit(self, song: Song, previous: Record | None) -> "Future[Record]":
+    def submit(self, song: Song, known: Known) -> "Future[Record]":
         """Separate a song in the next process that is free."""
-        return self._threads.submit(self._run, song, previous)
+        return self._threads.submit(self._run, song, known)
 
-    def _run(self, song: Song, previous: Record | None) -> Record:
+    def _run(self, song: Song, known: Known) -> Record:
         process = self._free.pop()
         for _ in range(_N_TRIES):
             try:
-                record = process.run(song, previous)
+                record = process.run(song, known)
                 break
             except (EOFError, OSError):
                 process = self._replace(process)
@@ -125,31 +132,52 @@ class Processes:
 
 
 class _Process:
-    """A process that separates, and the line to it. Either end notices when the other dies."""
+    """A worker process and the pipe to it, either end of which notices when the other is gone."""
 
     def __init__(self, work: Work, n_threads: int) -> None:
         context = multiprocessing.get_context("spawn")
-        self._line, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, work, n_threads), daemon=True)
+        self._pipe, theirs = context.Pipe()
+        # The work, megabytes of model, goes through the pipe: `start` would wait for ever for a process that
+        # ends before it has read its arguments.
+        self._process = context.Process(target=serve, args=(theirs, n_threads), daemon=True)
         self._process.start()
         theirs.close()
+        self._work: Work | None = work
 
-    def run(self, song: Song, previous: Record | None) -> Record:
+    def run(self, song: Song, known: Known) -> Record:
         """Separate a song there.
 
         Raises:
-            EOFError, OSError: the process died.
+            ConfigError: the process ended while it started.
+            EOFError, OSError: it ended later.
         """
-        self._line.send((song, previous))
-        record: Record = self._line.recv()
+        if self._work is not None:
+            self._prepare(self._work)
+            self._work = None
+        self._pipe.send((song, known))
+        record: Record = self._pipe.recv()
         return record
+
+    def _prepare(self, work: Work) -> None:
+        try:
+            self._pipe.send(work)
+            answer = self._pipe.recv()
+        except (EOFError, OSError) as error:
+            self._process.join(_PATIENCE_SECONDS)
+            raise ConfigError(
+                f"a worker process ended while it started (exit code {self._process.exitcode}). A program "
+                "that uses more than one job must be a file, and guard its main part by "
+                'if __name__ == "__main__": If it is, perhaps memory ran out; or choose jobs=1'
+            ) from error
+        if answer != READY:
+            raise answer
 
     def stop(self, *, at_once: bool) -> None:
         """Let it drop its song, or end when it has nothing to do."""
         if at_once:
             self._process.terminate()
         else:
-            self._line.close()
+            self._pipe.close()
 
     def join(self) -> bool:
         """Wait until it has ended; whether it did so by itself."""
@@ -159,24 +187,6 @@ class _Process:
             self._process.kill()
             self._process.join()
         return ended
-
-
-def _serve(line: Connection, work: Work, n_threads: int) -> None:
-    """What a process does until the line is cut or it is told to end; it drops its song then."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    worker = Worker(work, n_threads=n_threads)
-    with suppress(EOFError, OSError):
-        while True:
-            line.send(worker(*line.recv()))
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextmanager

@@ -6,10 +6,11 @@ import os
 import secrets
 import tempfile
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Literal, Self
+from typing import IO, Any, Literal, NamedTuple, Self
 
 from duetto.batch import storage
 from duetto.errors import ConfigError
@@ -99,6 +100,18 @@ class Record:
             return None
 
 
+class Known(NamedTuple):
+    """What a manifest knows before a song is separated.
+
+    Attributes:
+        previous: the last record of the song.
+        owners: records of other songs, one of whose stems has a path that a stem of this song may get.
+    """
+
+    previous: Record | None = None
+    owners: tuple[Record, ...] = ()
+
+
 class Manifest:
     """The manifest of a folder of this machine; use it as a context manager.
 
@@ -138,9 +151,14 @@ class Manifest:
             if not self.lost_worker or (self._is_alone() and self._sweep()):
                 self._append(_event("end"))
 
-    def find(self, song: str) -> Record | None:
-        """What an earlier batch said last of a song, by its absolute path or URL."""
-        return self._index.find(song)
+    def find(self, song: str, paths: Iterable[str] = ()) -> Known:
+        """What earlier batches wrote of a song.
+
+        Args:
+            song: its absolute path or URL.
+            paths: below the output folder, where its stems may be written.
+        """
+        return self._index.find(song, paths)
 
     def add(self, record: Record) -> None:
         """Append a record; it is on the disk when this returns.
@@ -159,7 +177,8 @@ class Manifest:
             raise self._explained(error) from error
 
     def _explained(self, error: OSError) -> ConfigError:
-        advice = "make room or choose another output folder, then run this again"
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        advice = "make room, then run this again" if is_full else "choose another output folder"
         return ConfigError(f"{self.path} cannot be written: {error.strerror}; {advice}")
 
     def _is_alone(self) -> bool:
@@ -207,9 +226,9 @@ class RemoteManifest:
     def __exit__(self, *_: object) -> None:
         self._index.file.close()
 
-    def find(self, song: str) -> Record | None:
-        """What an earlier batch said last of a song."""
-        return self._index.find(song)
+    def find(self, song: str, paths: Iterable[str] = ()) -> Known:
+        """As `Manifest.find`."""
+        return self._index.find(song, paths)
 
     def add(self, record: Record) -> None:
         """Write the record, with those before it in its file."""
@@ -220,13 +239,14 @@ class RemoteManifest:
 
 
 class _Index:
-    """Where in a file the last record of each song stands, and how many batches have not said their end."""
+    """Where in a file the last record of each song and of each stem is; and the batches without an end."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
         self.n_running = 0
         self.cut_off = False
         self._offsets: dict[str, int] = {}
+        self._owners: dict[int, int] = {}  # by the hashes of paths, for there may be millions
         offset = 0
         for line in file:
             self._take(line, offset)
@@ -238,16 +258,28 @@ class _Index:
             values = json.loads(line)
             if "event" not in values:
                 self._offsets[values["song"]] = offset
+                for output in values["outputs"].values():
+                    self._owners[_hash(output["path"])] = offset
             elif values["event"] == "end":
                 self.n_running -= 1
             else:
                 self.n_running = 1 if values["alone"] else self.n_running + 1
 
-    def find(self, song: str) -> Record | None:
-        if song not in self._offsets:
+    def find(self, song: str, paths: Iterable[str]) -> Known:
+        offsets = {self._owners.get(_hash(path), -1) for path in paths}
+        records = (self._read(offset) for offset in sorted(offsets) if offset >= 0)
+        owners = (record for record in records if record and record.song != song)
+        return Known(self._read(self._offsets.get(song, -1)), tuple(owners))
+
+    def _read(self, offset: int) -> Record | None:
+        if offset < 0:
             return None
-        self.file.seek(self._offsets[song])
+        self.file.seek(offset)
         return Record.from_line(self.file.readline())
+
+
+def _hash(path: str) -> int:
+    return hash(os.path.normpath(path))
 
 
 def _event(name: str, **values: Any) -> bytes:

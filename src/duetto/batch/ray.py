@@ -1,23 +1,27 @@
-"""The work on a Ray cluster: a task per song, the network loaded once per worker process."""
+"""Songs separated on a Ray cluster: a task per song, the model opened once per worker process."""
 
+import os
 import signal
 import socket
 import threading
 from concurrent.futures import Future
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import ray
 
 from duetto.batch.inputs import Song
-from duetto.batch.manifest import Record
-from duetto.batch.worker import Work, Worker
+from duetto.batch.manifest import Known, Record
 from duetto.errors import ConfigError
+from duetto.models.telemetry import disable_telemetry
+
+if TYPE_CHECKING:
+    from duetto.batch.worker import Work, Worker
 
 _N_RETRIES = 3  # of a song whose worker or machine was lost
 _PER_CORE = 2  # songs handed in, so that no core waits
 _PATIENCE_SECONDS = 10
 
-_workers: dict[str, Worker] = {}
+_workers: "dict[str, Worker]" = {}
 
 
 class RayTasks:
@@ -33,7 +37,7 @@ class RayTasks:
 
     lost_worker = True  # Ray replaces them and does not tell
 
-    def __init__(self, work: Work, address: str) -> None:
+    def __init__(self, work: "Work", address: str) -> None:
         self._work = work
         self._address = address
         self._pending: set[Any] = set()
@@ -61,9 +65,9 @@ class RayTasks:
         if self._ours:
             ray.shutdown()
 
-    def submit(self, song: Song, previous: Record | None) -> "Future[Record]":
+    def submit(self, song: Song, known: Known) -> "Future[Record]":
         """Hand a song in."""
-        reference = self._task.remote(self._sent, song, previous)
+        reference = self._task.remote(self._sent, song, known)
         self._pending.add(reference)
         record: Future[Record] = Future()
 
@@ -81,6 +85,7 @@ class RayTasks:
 
 def _connect(address: str) -> None:
     """Join a cluster; a handler of SIGTERM that Ray replaces is put back."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of our own reports to nobody
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     handler = signal.getsignal(signal.SIGTERM)
     try:
@@ -107,9 +112,12 @@ def _refuse_silent(address: str) -> None:
         ) from error
 
 
-def _separate(sent: list[Any], song: Song, previous: Record | None) -> Record:
+def _separate(sent: list[Any], song: Song, known: Known) -> Record:
     reference = sent[0].hex()
     if reference not in _workers:
+        disable_telemetry()  # before the import, which is why this module does not import the worker
+        from duetto.batch.worker import Worker
+
         _workers.clear()
         _workers[reference] = Worker(ray.get(sent[0]), n_threads=1)
-    return _workers[reference](song, previous)
+    return _workers[reference](song, known)

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
+from urllib.request import url2pathname
 
 from duetto.errors import AudioError, ConfigError
 
@@ -16,6 +17,18 @@ from duetto.errors import AudioError, ConfigError
 def is_url(name: str) -> bool:
     """Whether a name is a URL rather than a path."""
     return "://" in name
+
+
+def without_scheme(name: str) -> str:
+    """The path that a "file:" URL names; any other name as it is.
+
+    File managers and players write such URLs, "%20" for a space, and no extra is needed to read them.
+    """
+    rest = name[5:] if name[:5].lower() == "file:" else ""
+    host, _, path = rest[2:].partition("/") if rest.startswith("//") else ("", "", rest[1:])
+    if not rest.startswith("/") or host not in ("", "localhost"):
+        return name
+    return url2pathname(f"/{path}")
 
 
 def is_pattern(name: str) -> bool:
@@ -160,7 +173,7 @@ def _open_url(url: str) -> tuple[Any, str]:
         system, path = url_to_fs(url)
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"{url}: this needs {error.name}, which is not installed; run pip install 'duetto[remote]'"
+            f"{url}: this needs {error.name}, which is not installed; run pip install {error.name}"
         ) from error
     except (ImportError, ValueError) as error:  # a file system without its package, or none that is known
         raise ConfigError(f"{url}: {error}") from error

@@ -1,4 +1,4 @@
-"""One song of a batch, from its name to its record."""
+"""Separates one song of a batch after the other."""
 
 import json
 import os
@@ -10,28 +10,29 @@ from pathlib import Path
 from typing import Any
 
 import duetto
+from duetto.audio import AudioReader, output_format
 from duetto.batch import storage
 from duetto.batch.inputs import Song
-from duetto.batch.manifest import Output, Record
+from duetto.batch.manifest import Known, Output, Record
 from duetto.errors import AudioError, ConfigError, DuettoError
 from duetto.models.onnx_model import Bundle
 from duetto.separation.separator import Separator
 from duetto.separation.settings import SeparationSettings
-from duetto.separation.stem_writer import FileOptions, SeparatedFile
+from duetto.separation.stem_writer import FileOptions, SeparatedFile, stem_paths
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is done to every song; it can be sent to another process or machine.
+    """How every song is separated; it can be sent to another process or machine.
 
     Attributes:
-        model: the open bundle, or the name of a method.
-        settings: of the Separator.
+        model: the open model, or the name of a method.
+        settings: those of the Separator.
         out: the output folder, a path or URL.
-        options: what is written.
-        overwrite: whether songs are separated again that an earlier batch has done.
+        options: format and names of the stems.
+        overwrite: whether existing stems are overwritten.
     """
 
     model: Bundle | str
@@ -42,13 +43,15 @@ class Work:
 
     @classmethod
     def of(cls, separator: Separator, out: str, options: FileOptions, *, overwrite: bool) -> "Work":
-        """The work that a Separator would do."""
+        """The work of a Separator."""
         model = separator.model
         if isinstance(model, str | os.PathLike):
             first, *others = separator.stages
             model = first if isinstance(first, Bundle) and not others else os.fspath(model)
         if not isinstance(model, str | Bundle):
-            raise ConfigError(f"a batch cannot send {model!r} to its workers; give a Separator of a bundle")
+            raise ConfigError(
+                f"a batch cannot send {model!r} to its workers; give a Separator of a name or path"
+            )
         return cls(model, separator.settings, out, options, overwrite)
 
     @property
@@ -78,11 +81,11 @@ class Work:
 
 
 class Worker:
-    """Does the work, song after song; the network is loaded once.
+    """Separates songs; the model is opened once.
 
     Args:
-        work: what to do.
-        n_threads: cores that it may use; by default as the Separator says.
+        work: how.
+        n_threads: number of threads; by default that of the settings.
         progress: called with the number of samples done and of all samples of the song.
     """
 
@@ -92,18 +95,21 @@ class Worker:
         settings = replace(work.settings, n_threads=n_threads or work.settings.n_threads)
         self._separator = Separator(work.model, **asdict(settings))
 
-    def __call__(self, song: Song, previous: Record | None) -> Record:
-        """Separate a song, unless its last record tells that this is done."""
+    def __call__(self, song: Song, known: Known) -> Record:
+        """Separate a song, unless its last record tells that its stems exist."""
+        if song.problem:
+            return self._work.failed(song, song.problem)
         try:
+            previous = known.previous
             if previous and not self._work.overwrite and (kept := self._unchanged(song, previous)):
                 return kept
-            return self._separate(song)
+            return self._separate(song, known.owners)
         except DuettoError as error:
             return self._work.failed(song, str(error))
         except OSError as error:
             return self._work.failed(song, f"{error.filename or song.name}: {error.strerror or error}")
         except Exception as error:  # noqa: BLE001 - whatever one song provokes, the others go on
-            return self._work.failed(song, f"{song.name}: unforeseen {type(error).__name__}: {error}")
+            return self._work.failed(song, f"{song.name}: unexpected {type(error).__name__}: {error}")
 
     def _unchanged(self, song: Song, previous: Record) -> Record | None:
         """The record of what is there already; None where anything is missing or differs."""
@@ -119,15 +125,18 @@ class Worker:
             return None
         return replace(previous, status="skipped", fingerprint=fingerprint, outputs=outputs)
 
-    def _separate(self, song: Song) -> Record:
+    def _separate(self, song: Song, owners: tuple[Record, ...]) -> Record:
         start, before = time.perf_counter(), _mark(song.name)
         options = replace(self._work.options, template=song.fill(self._work.options.template))
         with storage.fetched(song.name) as local, storage.staged(self._work.out) as folder:
+            if owners:
+                self._refuse_stems_of_others(song, local, options, owners)
             try:
                 done = self._separator.separate_file(local, folder, options, progress=self._progress)
-            except DuettoError as error:  # it knows but the names of this machine
-                message = str(error).replace(str(local), song.name).replace(str(folder), self._work.out)
-                raise type(error)(message) from error
+            except DuettoError as error:
+                if local == Path(song.name) and folder == Path(self._work.out):
+                    raise
+                raise type(error)(f"{song.name} to {self._work.out}: {error}") from error
             sha256 = storage.digest(str(local))
             outputs = {stem: _output(path, folder, done.peaks[stem]) for stem, path in done.paths.items()}
             if not before or _mark(song.name) != before:
@@ -152,6 +161,32 @@ class Worker:
             notes=done.notes,
             version=duetto.__version__,
         )
+
+    def _refuse_stems_of_others(
+        self, song: Song, local: Path, options: FileOptions, owners: tuple[Record, ...]
+    ) -> None:
+        """Refuse a song whose stems would overwrite those of another, which a moved or copied song is not."""
+        with AudioReader(local) as reader:
+            container, _ = output_format(reader.info, container=options.container, subtype=options.subtype)
+        paths = stem_paths(
+            self._separator.metadata.name,
+            song.name,
+            "",
+            template=options.template,
+            container=container,
+            stems=options.written,
+        )
+        wanted = {os.path.normpath(path) for path in paths.values()}
+        for owner in owners:
+            for output in owner.outputs.values():
+                stem = storage.join(self._work.out, output.path)
+                if os.path.normpath(output.path) not in wanted or not _mark(stem):
+                    continue
+                if owner.sha256 != storage.digest(str(local)):
+                    raise AudioError(
+                        f"{song.name}: {stem} exists and is a stem of {owner.song}; overwrite existing stems "
+                        "(--overwrite), or choose another output folder or template"
+                    )
 
 
 def _mark(name: str) -> str:

@@ -21,6 +21,7 @@ from duetto.cli.separate import separate
 from duetto.cli.stream import stream
 from duetto.cli.train import train
 from duetto.errors import DuettoError
+from duetto.models.telemetry import disable_telemetry
 
 EXTRAS = {"matplotlib": "eval", "scipy": "eval", "threadpoolctl": "eval"} | dict.fromkeys(
     ("lightning_fabric", "onnx", "pydantic", "safetensors", "tensorboard", "torch"), "train"
@@ -30,6 +31,7 @@ EXTRAS = {"matplotlib": "eval", "scipy": "eval", "threadpoolctl": "eval"} | dict
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."""
     multiprocessing.freeze_support()  # a worker process of a frozen program begins and ends here
+    disable_telemetry()
     _occupy_closed_streams()
     signal.signal(signal.SIGTERM, _terminate)
     try:
