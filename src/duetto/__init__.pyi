@@ -1,5 +1,8 @@
 from .audio import load_audio as load_audio
 from .audio import save_audio as save_audio
+from .batch.manifest import Output as Output
+from .batch.manifest import Record as Record
+from .batch.runner import Summary as Summary
 from .batch.runner import separate_files as separate_files
 from .errors import AudioError as AudioError
 from .errors import ConfigError as ConfigError

@@ -2,9 +2,11 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
+import types
 import venv
 import zipfile
 from email import message_from_bytes
@@ -125,3 +127,17 @@ def test_the_wheel_alone_separates_the_example(base_install: Path, tmp_path: Pat
     vocals, accompaniment = (stem.astype(int) for stem, _ in stems)
     np.testing.assert_array_equal(vocals + accompaniment, example)
     assert min(np.abs(vocals).max(), np.abs(accompaniment).max()) > 1000
+
+
+def test_a_frozen_program_finds_models_names_and_rooms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyInstaller reads the entry point, and sees neither data nor what is imported on first use."""
+    (entry,) = metadata.distribution("duetto").entry_points.select(group="pyinstaller40")
+    (folder,) = entry.load()()
+    modules = ["duetto.cli.separate", "duetto.batch.ray", "duetto.training.trainer", "duetto.batch.runner"]
+    stand_in = types.ModuleType("PyInstaller.utils.hooks")
+    stand_in.collect_data_files = lambda name: [name]  # type: ignore[attr-defined]
+    stand_in.collect_submodules = lambda _, **options: list(filter(options["filter"], modules))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
+    found = runpy.run_path(str(Path(folder, "hook-duetto.py")))
+    assert found["datas"] == ["duetto"]
+    assert found["hiddenimports"] == ["duetto.cli.separate", "duetto.batch.runner"]
