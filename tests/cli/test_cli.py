@@ -202,8 +202,11 @@ def test_evaluate_prints_a_table_and_writes_every_score(tiny_model: Path, rng: n
     scores = json.loads((folder / "scores.json").read_text())
     assert (scores["model"], scores["dataset"], scores["split"]) == ("tiny", "pairs", "all")
     assert f"{scores['means']['vocals']['gnsdr']:.2f}" == outcome.out[2].split(" | ")[1]
-    more = ("--passes", "3", "-o", "three")
-    assert duetto("evaluate", "pairs", "--data", "data", "--split", "all", "-n", tiny_model, *more).code == 0
+    more = ("--passes", "3", "-o", "three", "--per-track")
+    lines = duetto("evaluate", "pairs", "--data", "data", "--split", "all", "-n", tiny_model, *more)
+    assert lines.code == 0
+    assert [line.split(" | ")[0] for line in lines.out[2:4]] == ["| a", "| b"]
+    assert "vocals SI-SDR" in lines.out[0]
     three = json.loads(Path("three/scores.json").read_text())
     assert three["n_passes"] == 3
     assert three["means"]["vocals"]["gnsdr"] != scores["means"]["vocals"]["gnsdr"]

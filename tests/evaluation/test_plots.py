@@ -74,7 +74,7 @@ def test_a_long_song_is_thinned(tmp_path: Path) -> None:
 
 
 def test_an_extension_of_no_picture_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"song\.wav does not end like a picture; allowed: .*\.png"):
+    with pytest.raises(ConfigError, match=r"song\.wav: unknown format of a figure; allowed: .*\.png"):
         plot_spectrograms({"a": sine(440)}, SAMPLE_RATE, tmp_path / "song.wav")
     assert not list(tmp_path.iterdir())
 
@@ -121,8 +121,8 @@ def test_learning_curves_name_their_runs_and_draw_negative_losses(tmp_path: Path
 
 
 def test_pictures_of_scores_are_refused_like_those_of_songs(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="does not end like a picture"):
+    with pytest.raises(ConfigError, match="unknown format of a figure"):
         plot_spread({"a": {"b": [1.0]}}, tmp_path / "a.txt", label="dB")
-    with pytest.raises(ConfigError, match="does not end like a picture"):
+    with pytest.raises(ConfigError, match="unknown format of a figure"):
         plot_learning_curves({}, tmp_path / "a.txt")
     assert not list(tmp_path.iterdir())

@@ -242,6 +242,7 @@ def test_a_run_is_initialised_from_another(dataset: Path, tmp_path: Path, unet_r
     )
 
 
+@pytest.mark.slow
 def test_a_run_is_initialised_from_a_model_file(dataset: Path, tmp_path: Path, unet_run: Path) -> None:
     """Its norms fit the mixtures, so that what a step changes is the step's."""
     export_run(unet_run, tmp_path / "initial.onnx", bits=32)
@@ -255,6 +256,7 @@ def test_a_run_is_initialised_from_a_model_file(dataset: Path, tmp_path: Path, u
     assert found.norm() / min(found.shape) ** 0.5 == pytest.approx(USUAL_SIZE, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_without_the_file_it_was_initialised_from(
     dataset: Path, tmp_path: Path, unet_run: Path
 ) -> None:
@@ -527,6 +529,7 @@ def _killed_and_resumed(settings: Config, dataset: Path, folder: Path, *, kills:
     return killed
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 @pytest.mark.parametrize(
     ("settings", "seed"),
@@ -629,6 +632,7 @@ def check_equal(one: Path, two: Path) -> None:
         assert torch.allclose(tensor, weights[name], rtol=0, atol=1e-5 * largest)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "optimiser", [{**ADAMW, "learning_rate": 1e-3}, {**LBFGS, "iterations": 2}], ids=["adamw", "lbfgs"]
 )
@@ -651,6 +655,7 @@ def test_two_processes_give_the_result_of_one(
     check_equal(tmp_path / "one", tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_the_command_starts_two_processes_that_report_once(dataset: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "tiny.toml"
     recipe.write_text(
