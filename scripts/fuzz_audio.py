@@ -26,7 +26,8 @@ import numpy as np
 
 from duetto.audio import AudioWriter, load_audio
 from duetto.errors import DuettoError
-from duetto.models.onnx_model import DEFAULT_MODEL, Bundle, list_bundles
+from duetto.models.onnx_model import OnnxModel
+from duetto.models.registry import DEFAULT_MODEL, model_files
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
 
@@ -43,7 +44,7 @@ ODD = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFF
 class Estimator:
     """A network of one line, on the transform of the default bundle."""
 
-    metadata = Bundle(list_bundles()[DEFAULT_MODEL]).metadata
+    metadata = OnnxModel(model_files()[DEFAULT_MODEL]).metadata
 
     def masks(self, spectrogram: np.ndarray) -> np.ndarray:
         """Louder bins are vocals."""

@@ -22,7 +22,9 @@ from .evaluation.datasets import load_tracks as load_tracks
 from .evaluation.evaluator import evaluate as evaluate
 from .evaluation.report import Report as Report
 from .evaluation.report import TrackResult as TrackResult
-from .models.onnx_model import list_bundles as list_bundles
+from .models.metadata import ModelMetadata as ModelMetadata
+from .models.onnx_model import OnnxModel as OnnxModel
+from .models.registry import list_models as list_models
 from .separation.separator import Separator as Separator
 from .separation.separator import separate as separate
 from .separation.settings import SeparationSettings as SeparationSettings

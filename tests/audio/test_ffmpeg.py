@@ -14,7 +14,7 @@ from duetto.errors import AudioError
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
 from helpers.command_line import duetto_apart
-from helpers.tiny import TinyEstimator, write_model
+from helpers.tiny import TinyModel, write_model
 
 RATE = 44_100
 
@@ -110,7 +110,7 @@ def test_lossless_files_are_read_bit_for_bit_and_divided_exactly(
     decoded, info = read(path)
     assert (info.bits, info.lossy) == (bits, False)
     np.testing.assert_array_equal(decoded, block)
-    done = Separator(TinyEstimator()).separate_file(path, tmp_path / "out")
+    done = Separator(TinyModel()).separate_file(path, tmp_path / "out")
     assert {path.suffix for path in done.paths.values()} == {".wav"}
     np.testing.assert_array_equal(sum(read(path)[0] for path in done.paths.values()), block)
     assert done.null_residual == 0
@@ -172,7 +172,7 @@ def test_reading_takes_the_memory_of_a_block(tmp_path):
 
 def test_stems_of_a_film_are_float_wav_or_m4a(tmp_path):
     path = encode(tmp_path / "film.mp4", tone(), "mp4", "aac", "fltp", video=True)
-    separator = Separator(TinyEstimator())
+    separator = Separator(TinyModel())
     done = separator.separate_file(path, tmp_path / "out")
     assert {read(stem)[1].subtype for stem in done.paths.values()} == {"FLOAT"}
     done = separator.separate_file(path, tmp_path / "out", FileOptions(container="M4A"))

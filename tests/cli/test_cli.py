@@ -13,8 +13,7 @@ import soundfile
 from duetto.cli import cli
 from duetto.cli.console import progress_bar
 from duetto.cli.separate import EXAMPLE
-from duetto.models.onnx_model import DEFAULT_MODEL
-from duetto.models.registry import list_models
+from duetto.models.registry import DEFAULT_MODEL, list_models
 from duetto.separation.stem_writer import TEMPLATE
 from duetto.training.checkpoint import Progress
 from helpers.command_line import Terminal, duetto, duetto_apart, without

@@ -16,7 +16,7 @@ from duetto.separation.null_test import null_test
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
 from helpers.command_line import command, duetto
-from helpers.tiny import TinyEstimator, write_model
+from helpers.tiny import TinyModel, write_model
 
 RATE = 16_000
 
@@ -39,7 +39,7 @@ def song(path="song.wav", subtype="PCM_16", n_samples=20_000, n_channels=2, rate
 
 
 def separate(path, **options):
-    separator = Separator(TinyEstimator(), segment_seconds=0.4, overlap_seconds=0.1)
+    separator = Separator(TinyModel(), segment_seconds=0.4, overlap_seconds=0.1)
     return list(separator.separate_file(path, "out", FileOptions(**options)).paths.values())
 
 

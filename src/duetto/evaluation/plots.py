@@ -161,8 +161,8 @@ def _decibels(waveform: NDArray[np.float32], sample_rate: int) -> NDArray[np.flo
     hop_length = min(max(n_fft // 4, waveform.shape[-1] // N_COLUMNS), n_fft // 2)
     stft = STFT(n_fft=n_fft, hop_length=hop_length, window="hann")
     spectrogram = stft.forward(waveform)
-    thinned = spectrogram[..., :: max(1, spectrogram.shape[-1] // N_COLUMNS)]
-    power = (np.abs(thinned) ** 2).mean(axis=0) * np.float32(2 / stft.window_values.sum()) ** 2
+    thinned = spectrogram[:, :: max(1, spectrogram.shape[1] // N_COLUMNS)]
+    power = (np.abs(thinned) ** 2).mean(axis=0).T * np.float32(2 / stft.window_values.sum()) ** 2
     decibels: NDArray[np.float32] = 10 * np.log10(power + np.float32(1e-12))
     return decibels
 

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from duetto.dsp.stft import STFT
-from duetto.models.baselines.base import Method, MethodMetadata
+from duetto.models.baselines.base import Method
+from duetto.models.metadata import ModelMetadata
 
 Magnitude = NDArray[np.float32]
 
@@ -31,12 +31,14 @@ class RepetSim(Method):
 
     def __init__(self, *, gaussian: bool = False) -> None:
         self._gaussian = gaussian
-        self.metadata = MethodMetadata(
+        self.metadata = ModelMetadata(
             name="repet-sim-gaussian" if gaussian else "repet-sim",
             summary="REPET-SIM: what comes back in similar frames is music, the rest is voice"
             + (", Gaussian mask" if gaussian else ""),
             paper="Rafii and Pardo, ISMIR 2012" + ("; Liutkus et al., ICASSP 2012" if gaussian else ""),
-            stft=STFT(n_fft=1024, hop_length=512, window="sine"),
+            n_fft=1024,
+            hop_length=512,
+            window="sine",
             segment_seconds=60.0,
         )
 

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from duetto.dsp.masks import ratio_masks
-from duetto.dsp.stft import STFT
-from duetto.models.baselines.base import Method, MethodMetadata
+from duetto.models.baselines.base import Method
+from duetto.models.metadata import ModelMetadata
 
 Magnitude = NDArray[np.float32]
 
@@ -28,11 +28,13 @@ class RNMF(Method):
     sparsity = 0.2
     n_rounds = 100
     lowest_voice_hertz = 100.0
-    metadata = MethodMetadata(
+    metadata = ModelMetadata(
         name="rnmf",
         summary="robust NMF: the music is a few spectra, the voice is sparse",
         paper="Sprechmann et al., ISMIR 2012",
-        stft=STFT(n_fft=1024, hop_length=512, window="sine"),
+        n_fft=1024,
+        hop_length=512,
+        window="sine",
         segment_seconds=15.0,
     )
 

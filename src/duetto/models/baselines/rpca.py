@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from duetto.dsp.masks import binary_masks, ratio_masks
-from duetto.dsp.stft import STFT
-from duetto.models.baselines.base import Method, MethodMetadata
+from duetto.models.baselines.base import Method
 from duetto.models.baselines.proximal import Matrix, shrink, shrink_singular_values
+from duetto.models.metadata import ModelMetadata
 
 
 class RPCA(Method):
@@ -25,12 +25,14 @@ class RPCA(Method):
 
     def __init__(self, *, binary: bool = False) -> None:
         self._make_masks = binary_masks if binary else ratio_masks
-        self.metadata = MethodMetadata(
+        self.metadata = ModelMetadata(
             name="rpca-binary" if binary else "rpca",
             summary="robust PCA: the music has low rank, the voice is sparse"
             + (", binary mask" if binary else ""),
             paper="Huang et al., ICASSP 2012",
-            stft=STFT(n_fft=1024, hop_length=256, window="hann"),
+            n_fft=1024,
+            hop_length=256,
+            window="hann",
             segment_seconds=15.0,
         )
 
