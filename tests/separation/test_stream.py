@@ -23,7 +23,7 @@ WHOLE = 1000.0  # seconds; no song here is longer
 RATES = (8000, 16000, 22050, 44100, 48000, 192000)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def path(tiny_stateful_model):
     return tiny_stateful_model
 

@@ -105,7 +105,7 @@ class SeparatedFile:
         null_residual: largest |sum of the stems - mixture| before lossy coding, full scale being 1; 0 where
             whole numbers were written of at least the song's depth and nothing was saturated; None where
             not all stems were written, or at another sample rate.
-        notes: what a user should hear of, though nothing failed.
+        notes: what a user should know, though nothing failed.
     """
 
     info: AudioInfo

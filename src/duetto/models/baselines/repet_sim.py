@@ -48,10 +48,10 @@ class RepetSim(Method):
         apart = round(self.apart_seconds * rate / stft.hop_length)
         medians = repeating_magnitude(magnitude, n_similar=self.n_similar, apart=apart)
         music = np.minimum(medians, magnitude)
-        share = np.divide(music, magnitude, out=np.ones_like(magnitude), where=magnitude > 0)
+        ratio = np.divide(music, magnitude, out=np.ones_like(magnitude), where=magnitude > 0)
         if self._gaussian:
-            share = np.exp(-0.5 * np.log(np.maximum(share, np.finfo(np.float32).tiny)) ** 2)
-        mask: Magnitude = 1 - share
+            ratio = np.exp(-0.5 * np.log(np.maximum(ratio, np.finfo(np.float32).tiny)) ** 2)
+        mask: Magnitude = 1 - ratio
         mask[: round(self.lowest_voice_hertz * stft.n_fft / rate)] = 0
         return mask
 
