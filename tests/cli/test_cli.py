@@ -146,7 +146,7 @@ def test_a_method_names_its_paper() -> None:
     assert line.startswith("rpca: robust PCA")
     assert line.endswith("(Huang et al., ICASSP 2012)")
     (described,) = json.loads("\n".join(duetto("models", "rpca", "--json").out))
-    assert (described["stft"]["n_fft"], described["stft"]["hop_length"]) == (1024, 256)
+    assert (described["n_fft"], described["hop_length"]) == (1024, 256)
 
 
 def test_a_method_separates_files_and_batches(here: Path, song: Path) -> None:

@@ -149,9 +149,7 @@ def _kind(path: Path) -> str:
     kinds = Figure().canvas.get_supported_filetypes()
     kind = path.suffix.removeprefix(".").lower()
     if kind not in kinds:
-        raise ConfigError(
-            f"{path}: unknown format of a figure; allowed: .{', .'.join(sorted(kinds))}"
-        )
+        raise ConfigError(f"{path}: unknown format of a figure; allowed: .{', .'.join(sorted(kinds))}")
     return kind
 
 

@@ -153,7 +153,7 @@ class StemFiles:
 
     Args:
         song: path of the song.
-        info: what it says of itself.
+        info: its format and length.
         model: name of the model.
         out: folder for the stems.
         options: what is written.

@@ -18,7 +18,7 @@ class RNMF(Method):
     Sprechmann, Bronstein, Sapiro, "Real-time online singing voice separation from monaural recordings using
     robust low-rank modeling", ISMIR 2012: V = W H + S, where W H has few components and is the music, and the
     sparse S is the voice. Here all are non-negative and the misfit is the Kullback-Leibler divergence, which
-    needs no setting for the loudness: min D(V || W H + S) + sparsity * sum S. The vocals' mask is
+    needs no setting for the level: min D(V || W H + S) + sparsity * sum S. The vocals' mask is
     S / (S + W H), below 100 Hz it is 0. 8 components and a sparsity of 0.2 after 100 rounds scored best on
     every eighth training clip of MIR-1K, of 3 to 25 components, sparsities of 0.1 to 1, and the squared
     distance.

@@ -13,10 +13,10 @@ class RPCA(Method):
     """Singing-voice separation by robust PCA.
 
     Huang, Chen, Smaragdis, Hasegawa-Johnson, "Singing-voice separation from monaural recordings using robust
-    principal component analysis", ICASSP 2012. The magnitude M = L + S is taken apart by
+    principal component analysis", ICASSP 2012. The magnitude M = L + S is decomposed by
     min ||L||_* + lambda ||S||_1; the vocals' mask is |S| / (|S| + |L|), or 1 where |S| > |L| (the paper's
     equation 7 with gain 1). All settings are the paper's: frames of 1024 points, a hop of 256, at 16 kHz, and
-    lambda = 1 / sqrt(max(n_bins, n_frames)). The window is a Hann window. Pieces of 15 s hold every clip of
+    lambda = 1 / sqrt(max(n_bins, n_frames)). The window is a Hann window. Segments of 15 s hold every clip of
     MIR-1K whole, the length for which that lambda was chosen.
 
     Args:
