@@ -155,8 +155,10 @@ def work(first: int, n: int, seed: int, keep: Path | None) -> None:
             path = (keep or folder) / "song"
             path.write_bytes(mutated(contents[kind], contents, rng))
             print(f"{index}\tbegin\t{kinds[kind]}", flush=True)
-            signal.alarm(SECONDS)
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of the processor: the machine may be busy
+            signal.alarm(30 * SECONDS)
             result = attempt(path, folder / "out", separator)
+            signal.setitimer(signal.ITIMER_PROF, 0)
             signal.alarm(0)
             print(f"{index}\tend\t{result}", flush=True)
         print(f"0\tmemory\t{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}", flush=True)
@@ -188,7 +190,8 @@ def watched(first: int, n: int, seed: int) -> Iterator[tuple[int, str, str]]:
                     yield int(index), kind, said
                     kind = ""
         if kind:
-            died = {-signal.SIGALRM: "HANG"}.get(process.returncode, f"CRASH {process.returncode}")
+            hung = process.returncode in (-signal.SIGALRM, -signal.SIGPROF)
+            died = "HANG" if hung else f"CRASH {process.returncode}"
             yield first - 1, kind, died
         elif process.returncode:
             sys.exit(f"a worker failed before its first file: {process.returncode}")

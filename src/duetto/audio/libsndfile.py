@@ -21,6 +21,7 @@ from duetto.errors import AudioError
 
 _CREDIBLE = 64  # samples per byte; above it a length is a claim, and the file has to be decoded to learn it
 _UNKNOWN = 2**29  # samples; what a header promises that was written before the length was known
+_UNKNOWN_FORMAT = (1, 4)  # SF_ERR_UNRECOGNISED_FORMAT, SF_ERR_UNSUPPORTED_ENCODING
 _SFC_SET_ADD_PEAK_CHUNK = 0x1050
 _SFC_RF64_AUTO_DOWNGRADE = 0x1210
 _BLOCK = 65_536  # samples
@@ -206,7 +207,12 @@ class Source:
         except soundfile.LibsndfileError as error:
             if view.error:
                 raise view.error from error
-            raise NotDecodedError from error
+            if error.code in _UNKNOWN_FORMAT:
+                raise NotDecodedError from error
+            raise AudioError(
+                f"{self._file.name} is not an audio file, or it is truncated or damaged "
+                f"({error.error_string.rstrip('.')}); give a whole file with audio in it"
+            ) from error
         with sound:
             yield sound
             if view.error:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from duetto.audio import CONTAINERS, AudioInfo, AudioReader
+from duetto.audio import AUDIO_SUFFIXES, AudioInfo, AudioReader
 from duetto.errors import AudioError
 from duetto.separation.remainder import to_real
 
@@ -108,7 +108,7 @@ def _stem_files(stems: Sequence[str | os.PathLike[str]] | str | os.PathLike[str]
     if not isinstance(stems, str | os.PathLike):
         paths = [Path(stem) for stem in stems]
     elif Path(stems).is_dir():
-        paths = sorted(path for path in Path(stems).iterdir() if path.suffix.lower() in CONTAINERS)
+        paths = sorted(path for path in Path(stems).iterdir() if path.suffix.lower() in AUDIO_SUFFIXES)
     else:
         paths = [Path(stems)]
     if not paths:

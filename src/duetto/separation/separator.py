@@ -4,13 +4,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import lru_cache
-from pathlib import Path
 from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from duetto.audio import AudioReader, check_waveform, load_audio, to_float
+from duetto.audio import AudioFile, AudioReader, check_waveform, load_audio, to_float
 from duetto.audio.waveform import check_sample_rate
 from duetto.dsp.chunking import SampleQueue, Waveform
 from duetto.errors import AudioError
@@ -183,7 +182,7 @@ class Separator:
 
     def separate_file(
         self,
-        song: str | os.PathLike[str],
+        song: AudioFile,
         out: str | os.PathLike[str] = "separated",
         options: FileOptions = DEFAULT_OPTIONS,
         *,
@@ -192,7 +191,7 @@ class Separator:
         """Separate a file into files, in constant memory.
 
         Args:
-            song: path of an audio file.
+            song: path of an audio file, its content as bytes, or a binary file object that can seek.
             out: folder for the stems; it is made, and files appear in it only when they are complete.
             options: what is written.
             progress: called with the number of samples done and of all samples. What it raises stops the
@@ -211,9 +210,16 @@ class Separator:
             >>> [path.as_posix() for path in done.paths.values()]
             ['stems/duetto/song/vocals.flac', 'stems/duetto/song/accompaniment.flac']
         """
-        with AudioReader(song) as reader:
+        with AudioReader(song, audio_track=options.audio_track) as reader:
             info = reader.info
-            stems = StemFiles(Path(song), info, model=self.metadata.name, out=out, options=options)
+            stems = StemFiles(
+                reader.path,
+                info,
+                model=self.metadata.name,
+                out=out,
+                options=options,
+                content=reader.content,
+            )
             with stems:
                 mixture, done = SampleQueue(), 0
                 read = reader.blocks(_BLOCK_SECONDS * info.sample_rate, stems.start, stems.stop)
@@ -294,11 +300,11 @@ def _default_separator() -> Separator:
     return Separator()
 
 
-def separate(song: str | os.PathLike[str]) -> dict[str, Waveform]:
+def separate(song: AudioFile) -> dict[str, Waveform]:
     """Separate a song with the default model.
 
     Args:
-        song: path of an audio file.
+        song: path of an audio file, its content as bytes, or a binary file object that can seek.
 
     Returns:
         "vocals" and "accompaniment", each float32 (n_channels, n_samples), at the song's sample rate.
