@@ -104,9 +104,9 @@ class Source:
         self._av = av
         with self._opened() as (container, stream):
             codec = stream.codec_context
-            if codec is None:
+            if codec is None or codec.format is None:
                 raise AudioError(
-                    f"{file.name} holds sound of a codec that FFmpeg does not know, or it is damaged; "
+                    f"{file.name} holds sound of an unknown codec, or is truncated or damaged; "
                     "give a whole file, or convert it to WAV"
                 )
             sample_rate = check_sample_rate(codec.sample_rate, file.name)
@@ -226,7 +226,8 @@ def _words(error: Exception) -> str:
 def _stated_samples(container: Any, stream: Any) -> tuple[int, bool]:
     """How many samples the header states, 0 where it states none, and whether it counts in samples."""
     rate = stream.codec_context.sample_rate
-    if stream.duration and stream.time_base == Fraction(1, rate) and container.format.name not in _ESTIMATING:
+    counts = stream.time_base == Fraction(1, rate) and container.format.name not in _ESTIMATING
+    if stream.duration and counts:
         return stream.duration, True
     seconds = _seconds(stream.metadata.get("DURATION", ""))
     states_all = container.format.name.startswith(_STATING) and len(container.streams) == 1
