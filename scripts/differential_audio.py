@@ -4,8 +4,9 @@
 
 Every file has a random container, codec, sample rate and number of channels, and is then left as it is, cut
 off, joined with another, or given tags, zeros or wrong lengths. It is right if Duetto gives the samples that
-went in, in number, order of channels and value, as exactly as the codec keeps them; or, where the file does not
-tell how many went in, what FFmpeg gives; or if Duetto refuses it with the right reason. All else is a fault.
+went in, in number, order of channels and value, as exactly as the codec keeps them; or, where the file does
+not tell how many went in, what FFmpeg gives; or if Duetto refuses it with the right reason.
+All else is a fault.
 File number K is the same in every run: `--first K --files 1 --keep FOLDER` makes it again and keeps it.
 """
 
@@ -293,6 +294,8 @@ def compared(samples: np.ndarray, other: np.ndarray, decibels: float, slack: int
     for lag in sorted({0, late}):  # the difference may lie at the start or at the end
         ours, theirs = samples[:, max(lag, 0) :], other[:, max(-lag, 0) :]
         n = min(ours.shape[1], theirs.shape[1], n_samples) - slack
+        if n <= 0:  # cut off in its first packets
+            return ""
         levels = [np.linalg.norm(each[:, :n], axis=1) for each in (ours[:, :n] - theirs[:, :n], theirs)]
         level = levels[0] / (levels[1] + 1e-9)
         errors.append(20 * np.log10(np.max(level) + 1e-12))
