@@ -15,7 +15,7 @@ from duetto.cli.console import progress_bar
 from duetto.cli.separate import EXAMPLE
 from duetto.models.registry import DEFAULT_MODEL, list_models
 from duetto.separation.stem_writer import TEMPLATE
-from duetto.training.checkpoint import Progress
+from duetto.training.checkpoint import RunProgress
 from helpers.command_line import Terminal, duetto, duetto_apart, without
 from helpers.tiny import write_model
 
@@ -243,9 +243,9 @@ def test_plot_draws_a_picture_here(song: Path, tiny_model: Path) -> None:
 class Training:
     """Stands in for the training loop."""
 
-    def __call__(self, config: Any, data: Path, folder: Path, *, on_step: Any, **options: Any) -> Progress:
+    def __call__(self, config: Any, data: Path, folder: Path, *, on_step: Any, **options: Any) -> RunProgress:
         self.config, self.data, self.folder, self.options = config, data, folder, options
-        progress = Progress(step=20, best_gnsdr=7.451, best_step=10, seconds=90)
+        progress = RunProgress(step=20, best_gnsdr=7.451, best_step=10, seconds=90)
         on_step(progress, {"loss": 0.5, "validation/vocals/GNSDR": 7.0})
         return progress
 

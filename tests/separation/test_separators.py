@@ -8,7 +8,7 @@ import pytest
 
 from duetto import Separator
 from duetto.evaluation.datasets import TrackAudio
-from duetto.evaluation.evaluator import find_contender
+from duetto.evaluation.evaluator import find_system
 from duetto.evaluation.oracles import ORACLES
 from duetto.models.baselines import METHODS
 from helpers.tiny import write_model
@@ -26,7 +26,7 @@ def name(request):
 def separate(name, tmp_path):
     """Track audio to stems, as `duetto evaluate` finds it."""
     model = write_model(tmp_path / "tiny.onnx") if name == "tiny" else name
-    found, separate = find_contender(model)
+    found, separate = find_system(model)
     assert found == name
     return separate
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from duetto.errors import ConfigError
-from duetto.evaluation.evaluator import find_contender
+from duetto.evaluation.evaluator import find_system
 from duetto.training.config_io import load_config, recipe_names
 from duetto.training.reproduce.spec import Row, load_paper, paper_names
 from duetto.training.reproduce.tables import markdown, verdict
@@ -32,7 +32,7 @@ def test_every_method_and_oracle_is_one_that_can_be_scored() -> None:
     for name in paper_names():
         for row in load_paper(name).rows:
             if row.kind in ("method", "oracle"):
-                assert find_contender(row.name)[0] == row.name
+                assert find_system(row.name)[0] == row.name
 
 
 def test_the_figures_are_as_printed() -> None:

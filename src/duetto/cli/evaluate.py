@@ -43,9 +43,9 @@ def evaluate(
     which are computed from the references: upper bounds for any model of their kind.
     """
     from duetto.evaluation.datasets import load_tracks
-    from duetto.evaluation.evaluator import evaluate_tracks, find_contender
+    from duetto.evaluation.evaluator import evaluate_tracks, find_system
 
-    name, separate = find_contender(model, n_passes=passes)
+    name, separate = find_system(model, n_passes=passes)
     tracks = load_tracks(dataset, data, split=split)
     folder = output or Path("scores") / f"{name}-{dataset}-{split}"
     with progress_bar(f"{dataset} {split}") as bar:

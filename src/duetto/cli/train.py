@@ -13,7 +13,7 @@ from duetto.cli.options import DATA_OPTION, Command, output_option
 from duetto.errors import DuettoError
 
 if TYPE_CHECKING:
-    from duetto.training.checkpoint import Progress
+    from duetto.training.checkpoint import RunProgress
 
 
 def _name_recipes(context: click.Context, _: click.Parameter, recipe: str | None) -> str:
@@ -60,7 +60,7 @@ def train(recipe: str, data: Path, output: Path | None, overrides: tuple[str, ..
     shown: dict[str, float] = {}
     with progress_bar(config.name, hidden=not first) as bar:
 
-        def on_step(progress: "Progress", values: dict[str, float]) -> None:
+        def on_step(progress: "RunProgress", values: dict[str, float]) -> None:
             shown.update(values)
             bar(progress.step, config.run.n_steps, _note(shown))
 

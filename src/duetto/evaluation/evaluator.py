@@ -68,7 +68,7 @@ def _separate(separator: SeparatesWaveforms, audio: TrackAudio) -> Stems:
     return separator.separate(audio.mixture, audio.sample_rate)
 
 
-def find_contender(
+def find_system(
     model: str | os.PathLike[str], *, n_passes: int | None = None
 ) -> tuple[str, Callable[[TrackAudio], Stems]]:
     """Find a system to score: an oracle, a model or a conventional method.

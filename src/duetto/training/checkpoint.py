@@ -19,7 +19,7 @@ WEIGHTS, OPTIMISER, PROGRESS = "weights.safetensors", "optimiser.pt", "progress.
 
 
 @dataclass
-class Progress:
+class RunProgress:
     """The state of a run that is reported.
 
     Attributes:
@@ -44,7 +44,7 @@ class Checkpoint:
     weights: dict[str, torch.Tensor]
     optimisers: list[dict[str, Any]]
     averaged: dict[str, torch.Tensor]
-    progress: Progress
+    progress: RunProgress
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
@@ -85,7 +85,7 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     try:
         optimisers, averaged = torch.load(newest / OPTIMISER, map_location="cpu", weights_only=True)
         progress = json.loads((newest / PROGRESS).read_text(encoding="utf-8"))
-        return Checkpoint(load_file(newest / WEIGHTS), optimisers, averaged, Progress(**progress))
+        return Checkpoint(load_file(newest / WEIGHTS), optimisers, averaged, RunProgress(**progress))
     except (OSError, SafetensorError, RuntimeError, ValueError, TypeError) as error:
         raise ModelError(f"{newest}: damaged checkpoint ({error}); delete it and resume again") from error
 

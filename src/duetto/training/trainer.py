@@ -24,7 +24,7 @@ from duetto.training.checkpoint import (
     CONFIG,
     SUMMARY,
     Checkpoint,
-    Progress,
+    RunProgress,
     load_checkpoint,
     save_checkpoint,
     save_weights,
@@ -46,7 +46,7 @@ DIVERGED = "if the training diverged, set a lower optimiser.learning_rate or opt
 N_NORM_MIXTURES = 480
 """Mixtures on which the normalisations of a model file are measured."""
 
-OnStep = Callable[[Progress, dict[str, float]], None]
+OnStep = Callable[[RunProgress, dict[str, float]], None]
 
 
 def train(
@@ -59,7 +59,7 @@ def train(
     devices: int = 1,
     nodes: int = 1,
     on_step: OnStep | None = None,
-) -> Progress:
+) -> RunProgress:
     """Train the network of a configuration.
 
     The batch of a step depends on the seed and the step alone, and a checkpoint is whole or absent, so a run
@@ -167,7 +167,7 @@ class _Run:
         )
         self.objective = build_objective(config)
         torch.manual_seed(config.run.seed)
-        self.progress = Progress()
+        self.progress = RunProgress()
         self.revision = git_revision()
         # the bare ones are without Fabric's wrapping; the weights are the same
         self.bare = _network(config)
@@ -197,7 +197,7 @@ class _Run:
             for batch, _ in batches(step):
                 self.objective(network, self.fabric.to_device(batch))
 
-    def train(self, on_step: OnStep | None) -> Progress:
+    def train(self, on_step: OnStep | None) -> RunProgress:
         """Train to the last step, or until the validation score stalls."""
         run, progress = self.config.run, self.progress
         started = time.monotonic() - progress.seconds

@@ -15,7 +15,8 @@ from scipy.ndimage import map_coordinates, maximum_filter1d, uniform_filter1d
 from scipy.signal import ShortTimeFFT, fftconvolve, resample_poly
 from scipy.signal.windows import hann
 
-Waveform = NDArray[np.float32]
+from duetto.evaluation.datasets import Waveform
+
 Rng = np.random.Generator
 
 _LONGEST_DELAY_SECONDS = 0.03

@@ -10,8 +10,9 @@ from scipy.signal import resample_poly
 from torch import Tensor
 
 from duetto.dsp.stft import STFT
+from duetto.evaluation.datasets import Waveform
 from duetto.training.config import Config, MixingConfig
-from duetto.training.data.augment import Rng, Waveform, decibels, happens, rms
+from duetto.training.data.augment import Rng, decibels, happens, rms
 from duetto.training.data.scene import SceneMaker
 from duetto.training.data.sources import Recording
 

@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from duetto.evaluation.datasets import Waveform
 from duetto.training.config import SceneConfig
 from duetto.training.data import augment
-from duetto.training.data.augment import Rng, Waveform, decibels, happens, rms
+from duetto.training.data.augment import Rng, decibels, happens, rms
 from duetto.training.data.synthesis import lead, rhythm
 
 Effect = Callable[[Waveform, int, Rng], Waveform]

@@ -7,15 +7,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.signal import butter, resample_poly, sosfiltfilt
 
 from duetto.audio import AUDIO_SUFFIXES, load_audio
 from duetto.errors import ConfigError, DatasetError
-from duetto.evaluation.datasets import Track, TrackAudio, equal_energy, load_tracks
+from duetto.evaluation.datasets import Track, TrackAudio, Waveform, equal_energy, load_tracks
 from duetto.training.config import DataConfig
-
-Waveform = NDArray[np.float32]
 
 VALIDATION_SECONDS = 12
 """Longest mixture of held-out solo recordings."""

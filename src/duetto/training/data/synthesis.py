@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from duetto.training.data.augment import Rng, Waveform, decibels, equalise, happens, rms
+from duetto.evaluation.datasets import Waveform
+from duetto.training.data.augment import Rng, decibels, equalise, happens, rms
 
-Curve = NDArray[np.float64]
+Contour = NDArray[np.float64]
 
 N_STEPS = 16
 """Steps in a bar of four beats."""
@@ -180,7 +181,7 @@ def lead(n_samples: int, sample_rate: int, rng: Rng) -> Waveform:
     return coloured * np.float32(0.1 / (rms(coloured) + 1e-6))
 
 
-def _melody(n_samples: int, sample_rate: int, rng: Rng) -> tuple[Curve, Waveform]:
+def _melody(n_samples: int, sample_rate: int, rng: Rng) -> tuple[Contour, Waveform]:
     """Hertz and amplitude at every sample."""
     scale = SCALES[rng.integers(len(SCALES))]
     pace = rng.uniform(0.12, 0.6)
@@ -207,7 +208,7 @@ def _melody(n_samples: int, sample_rate: int, rng: Rng) -> tuple[Curve, Waveform
     return rng.uniform(110, 520) * 2 ** (curve / 12), loudness.astype(np.float32)
 
 
-def _tone(pitch: Curve, sample_rate: int, fall: float, odd_only: bool) -> Waveform:
+def _tone(pitch: Contour, sample_rate: int, fall: float, odd_only: bool) -> Waveform:
     """Harmonics up to the Nyquist frequency, whose amplitudes fall by the power `fall` of their number."""
     wave = np.exp(2j * np.pi * np.cumsum(pitch) / sample_rate).astype(np.complex64)
     power, tone = wave.copy(), np.zeros(pitch.size, np.float32)

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from duetto.audio.atomic import replacing
 from duetto.errors import DuettoError, MetricError
 from duetto.evaluation.bootstrap import INTERVAL, Interval
 from duetto.evaluation.datasets import load_tracks
 from duetto.evaluation.report import AGGREGATION, PROTOCOL
+from duetto.training.checkpoint import write_whole
 from duetto.training.data.sources import at_sample_rate
 from duetto.training.reproduce.figures import draw
 from duetto.training.reproduce.runs import (
@@ -57,9 +57,9 @@ def reproduce(
         The path of TABLE.md, and the error messages of the rows that failed, by name.
 
     Raises:
-        ConfigError: no such paper or row.
+        ConfigError: no such paper or row, or the table cannot be written.
         DatasetError: the dataset is incomplete.
-        OSError: the table cannot be written.
+        OSError: a figure cannot be written.
     """
     described = load_paper(paper)
     chosen = described.choose(tuple(rows))
@@ -83,8 +83,8 @@ def reproduce(
             failed[row.name] = str(error)
     results = _results(paper_run, failed)
     table = tabulate(described, results, dataset=dataset, n_tracks=len(tracks))
-    _write(paper_run.out / f"{TABLE}.json", json.dumps(table, indent=1))
-    _write(paper_run.out / f"{TABLE}.md", markdown(table))
+    write_whole(paper_run.out / f"{TABLE}.json", json.dumps(table, indent=1).encode())
+    write_whole(paper_run.out / f"{TABLE}.md", markdown(table).encode())
     draw(paper_run, results)
     return paper_run.out / f"{TABLE}.md", failed
 
@@ -155,8 +155,3 @@ def _results(paper_run: PaperRun, failed: Container[str]) -> dict[str, Result]:
             with suppress(MetricError):  # not scored yet
                 results[row.name] = read(paper_run, row)
     return results
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8")

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 from duetto.errors import ConfigError, MetricError, ModelError
 from duetto.evaluation.datasets import Track
-from duetto.evaluation.evaluator import evaluate_tracks, find_contender
+from duetto.evaluation.evaluator import evaluate_tracks, find_system
 from duetto.evaluation.report import PROTOCOL, Report
 from duetto.models.onnx_model import OnnxModel
-from duetto.training.checkpoint import BEST, CONFIG, SUMMARY, Progress
+from duetto.training.checkpoint import BEST, CONFIG, SUMMARY, RunProgress
 from duetto.training.config import Config
 from duetto.training.config_io import load_config, read_config
 from duetto.training.exporter import export_run
@@ -126,7 +126,7 @@ def train_row(paper_run: PaperRun, row: Row) -> None:
     if not (folder / SUMMARY).exists():
         with paper_run.display(f"{row.name}, training") as bar:
 
-            def show(progress: Progress, values: dict[str, float]) -> None:
+            def show(progress: RunProgress, values: dict[str, float]) -> None:
                 bar(progress.step, config.run.n_steps, f"loss {values['loss']:.4g}")
 
             train(config, paper_run.data, folder, resume=True, on_step=show)
@@ -146,7 +146,7 @@ def score_row(paper_run: PaperRun, row: Row) -> None:
     if _is_scored(paper_run, row):
         return
     folder = paper_run.out / row.name
-    _, separate = find_contender(model_file(folder) if row.kind == "network" else row.name)
+    _, separate = find_system(model_file(folder) if row.kind == "network" else row.name)
     with paper_run.display(f"{row.name}, scoring") as bar:
         report = evaluate_tracks(separate, paper_run.tracks, jobs=paper_run.jobs, progress=bar)
     report.save(folder / SCORES, about=_key(paper_run, row))
