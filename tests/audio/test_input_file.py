@@ -13,7 +13,7 @@ from duetto.audio.input_file import FileView
 from duetto.errors import AudioError
 from duetto.separation.separator import Separator
 from helpers.signals import noise
-from helpers.tiny import TinyEstimator
+from helpers.tiny import TinyModel
 
 
 @pytest.fixture(params=["WAV", "FLAC", "OGG", "MP3"])
@@ -59,7 +59,7 @@ def test_bytes_and_file_objects_give_what_the_path_gives(tmp_path, content):
 
 def test_stems_of_a_file_object_are_those_of_the_path(tmp_path, content):
     (tmp_path / "song.wav").write_bytes(content)
-    separator = Separator(TinyEstimator())
+    separator = Separator(TinyModel())
     done = separator.separate_file(tmp_path / "song.wav", tmp_path / "a")
     with (tmp_path / "song.wav").open("rb") as opened:
         named = separator.separate_file(opened, tmp_path / "b")
