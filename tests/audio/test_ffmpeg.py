@@ -219,7 +219,7 @@ def test_without_pyav_the_message_says_what_to_install(tmp_path):
     path = encode(tmp_path / "song.m4a", tone(), "ipod", "aac", "fltp")
     bundle = write_model(tmp_path / "tiny.onnx")
     outcome = duetto_apart("separate", path, "-n", bundle, "-o", tmp_path / "out", before=BLOCK_AV)
-    message = "needs FFmpeg, which is not installed; run pip install 'duetto[av]'"
+    message = "needs FFmpeg, which is not installed; run pip install av"
     assert (outcome.code, outcome.err) == (1, [f"duetto: {path} is either not an audio file or {message}"])
     save_audio(tmp_path / "song.wav", tone(), RATE)
     outcome = duetto_apart(

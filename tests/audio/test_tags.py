@@ -190,7 +190,7 @@ def test_broken_tags_are_noted_and_left_out(songs, separator, tmp_path):
 
 
 def test_whatever_the_parser_raises_is_a_note(songs, separator, tmp_path, monkeypatch):
-    def explode(path):
+    def explode(*_, **__):
         raise RecursionError("deep")
 
     monkeypatch.setattr(mutagen, "File", explode)
@@ -280,7 +280,7 @@ def test_the_base_install_keeps_an_mp3_readable(separator, tmp_path, without_mut
     done = separator.separate_file(path, tmp_path, FileOptions(container="MP3", stems=("vocals",)))
     written = done.paths["vocals"]
     assert done.notes == (
-        NO_MUTAGEN, f"{written} carries no artist, which needs pip install 'duetto[tags]'",
+        NO_MUTAGEN, f"{written} carries no artist, which needs pip install mutagen",
     )  # fmt: skip
     monkeypatch.undo()
     assert read_tags(written)[0].texts == {"title": ["Ärger (vocals)"]}
@@ -298,3 +298,16 @@ def test_the_list_chunk_of_a_wav_is_read(separator, tmp_path):
         file.write(np.full(1000, 0.1))
     done = separator.separate_file(tmp_path / "song.wav", tmp_path, FileOptions(container="FLAC"))
     assert FLAC(done.paths["vocals"])["artist"] == ["Änna"]
+
+
+def test_tags_are_found_by_the_content_of_a_file(tmp_path):
+    """A FLAC may be named otherwise; mutagen knows no RF64, which is no reason to complain."""
+    song = tmp_path / "song.mp3"
+    soundfile.write(song, np.zeros((100, 1)), RATE, format="FLAC")
+    file = FLAC(song)
+    file.update(TEXTS)
+    file.save()
+    tags, notes = read_tags(song)
+    assert (tags.texts["artist"], notes) == (TEXTS["artist"], [])
+    soundfile.write(tmp_path / "song.wav", np.zeros((100, 1)), RATE, format="RF64")
+    assert read_tags(tmp_path / "song.wav") == (None, [])

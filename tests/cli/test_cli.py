@@ -225,7 +225,7 @@ def test_an_oracle_is_scored_but_separates_no_song(song: Path, rng: np.random.Ge
     assert gains["oracle-phase"] > gains["oracle-ratio"] > max(1, gains["repet-sim"])
     outcome = duetto("evaluate", "pairs", *options, "-n", "oracle-ratio", "--passes", "3")
     assert outcome.code == 1
-    assert outcome.err == ["duetto: n_passes=3: oracle-ratio looks at the true parts; leave it out"]
+    assert outcome.err == ["duetto: n_passes=3: oracle-ratio is an oracle without passes; leave it out"]
     outcome = duetto("separate", song, "-n", "oracle-ratio")
     assert outcome.code == 1
     assert outcome.err[0].startswith(

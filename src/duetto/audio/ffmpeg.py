@@ -71,9 +71,7 @@ def need_av(path: Path) -> Any:
     try:
         import av
     except ModuleNotFoundError as error:
-        raise AudioError(
-            f"{path} needs FFmpeg, which is not installed; run pip install 'duetto[av]'"
-        ) from error
+        raise AudioError(f"{path} needs FFmpeg, which is not installed; run pip install av") from error
     return av
 
 
@@ -99,7 +97,7 @@ class Source:
         except ModuleNotFoundError as error:
             what = f"is {reason} and" if reason else "is either not an audio file or"
             raise AudioError(
-                f"{file.name} {what} needs FFmpeg, which is not installed; run pip install 'duetto[av]'"
+                f"{file.name} {what} needs FFmpeg, which is not installed; run pip install av"
             ) from error
         self._av = av
         with self._opened() as (container, stream):

@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -62,7 +62,16 @@ def read(file: Path | BinaryIO) -> Tags:
     Raises:
         Exception: Whatever mutagen stumbles over in damaged tags.
     """
-    found = mutagen.File(file)
+    with ExitStack() as stack:
+        opened = stack.enter_context(file.open("rb")) if isinstance(file, Path) else file
+        opened.seek(0)
+        magic = opened.read(4)
+        if magic in (b"RF64", b"BW64"):  # unknown to mutagen
+            return Tags({})
+        opened.seek(0)
+        # mutagen goes by the name first, which may be that of another format
+        kinds = [FLAC] if magic == b"fLaC" else None
+        found = mutagen.File(file, options=kinds)
     if found is None or not found.tags:
         return Tags({})
     return Tags(_texts(found), tuple(_pictures(found)))

@@ -12,7 +12,7 @@ from duetto.audio.tags import BASIC, Tags
 
 NO_MUTAGEN = (
     "title, artist, album, date, track number, genre and comment are carried to the stems; for covers, lyrics"
-    " and all other tags run pip install 'duetto[tags]'"
+    " and all other tags run pip install mutagen"
 )
 """The note on what the extra `tags` would add: always the same, so that a run can say it once."""
 
@@ -69,7 +69,7 @@ def basic_texts(container: str, tags: Tags | None, *, name: Path) -> tuple[dict[
     notes = []
     for key in [key for key, text in texts.items() if not _is_latin(text)]:
         del texts[key]
-        notes.append(f"{name} carries no {key}, which needs pip install 'duetto[tags]'")
+        notes.append(f"{name} carries no {key}, which needs pip install mutagen")
     return texts, notes
 
 

@@ -50,6 +50,7 @@ def _card(metadata: "ModelMetadata") -> str:
         f"  parameters: {metadata.n_parameters}, look-ahead: {metadata.look_ahead} frames",
     ]
     for source, means in metadata.metrics.get("means", {}).items():
-        figures = ", ".join(f"{key.upper()} {means[key]:.2f}" for key in ("gnsdr", "gsir", "gsar"))
+        finite = {key: means[key] for key in ("gnsdr", "gsir", "gsar") if means[key] is not None}
+        figures = ", ".join(f"{key.upper()} {mean:.2f}" for key, mean in finite.items())
         lines.append(f"  {source}: {figures} dB ({metadata.metrics['protocol']})")
     return "\n".join(lines)

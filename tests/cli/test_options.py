@@ -1,0 +1,59 @@
+"""Options that exclude each other are refused, both of them named; none wins without a word."""
+
+import pytest
+
+from helpers.command_line import duetto
+
+pytestmark = pytest.mark.usefixtures("here")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--format", "mp3", "--format", "flac"], ["--format is given 2 times"]),
+        (["--stem", "vocals", "--stem", "accompaniment"], ["--stem is given 2 times"]),
+        (["-n", "drnn", "--model", "mir1k"], ["--model is given 2 times"]),
+        (["--stem", "vocals", "--mix", "vocals=-6dB"], ["--stem", "--mix"]),
+        (["--format", "mp3", "--bit-depth", "16"], ["--format mp3", "--bit-depth", "wav, flac"]),
+        (["--format", "flac", "--bit-depth", "32f"], ["--format flac", "--bit-depth 32f"]),
+        (["--format", "wav", "--bitrate", "128"], ["--format wav", "--bitrate", "mp3, opus, m4a"]),
+        (["--bitrate", "128"], ["--bitrate needs --format"]),
+        (["--format", "opus", "--quality", "3"], ["--format opus", "--quality", "mp3, ogg, flac"]),
+        (["--format", "mp3", "--bitrate", "128", "--quality", "3"], ["--bitrate", "--quality"]),
+        (["--mask", "binary", "--passes", "3"], ["--mask binary", "--passes"]),
+        (["--jobs", "2", "--ray", "auto"], ["--jobs", "--ray"]),
+        (["--start", "1:30", "--end", "90"], ["--start 90", "--end 90"]),
+        (["--passes", "10"], ["--passes", "1<=x<=9"]),
+        (["--format", "aac"], ["--format", "'wav', 'flac', 'mp3', 'ogg', 'opus', 'm4a'"]),
+        (["--mp3"], ["--mp3"]),
+    ],
+)
+def test_options_that_exclude_each_other(options: list[str], named: list[str]) -> None:
+    outcome = duetto("separate", "song.wav", *options)
+    assert (outcome.code, len(outcome.err), outcome.out) == (2, 1, [])
+    for name in named:
+        assert name in outcome.err[0]
+
+
+@pytest.mark.parametrize(
+    "options", [["--stem", "vocals"], ["--overwrite", "--overwrite"], ["--jobs", "1"], ["--bit-depth", "32f"]]
+)
+def test_options_that_exclude_nothing(options: list[str]) -> None:
+    outcome = duetto("separate", "missing.wav", *options, "-n", "drnn")
+    assert (outcome.code, outcome.out) == (1, [])
+    assert "missing.wav" in outcome.err[0]
+
+
+def test_training_without_a_recipe_names_the_recipes() -> None:
+    outcome = duetto("train")
+    assert (outcome.code, len(outcome.err)) == (2, 1)
+    for recipe in ("drnn", "duetto", "mir1k", "huang2014/dnn"):
+        assert recipe in outcome.err[0]
+
+
+def test_the_latency_that_help_tells_is_that_of_the_models() -> None:
+    help_lines = [line.split() for line in duetto("stream", "--help").out]
+    for model in ("drnn", "duetto"):
+        (told,) = (line for line in help_lines if line[:1] == [model] and line[-1] == "ms")
+        options = ("--rate", "44100", "--channels", "2", "--model", model, "--latency")
+        assert duetto("stream", *options).out == [f"{told[1].replace(',', '')} ms"]
