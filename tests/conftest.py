@@ -6,10 +6,14 @@ from pathlib import Path
 # threads of linear algebra that wait for a busy core take many times as long as one thread
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import numpy as np
 import pytest
 
 from helpers.tiny import write_model, write_stateful_model
+
+hypothesis.settings.register_profile("duetto", deadline=None)  # tests time nothing; a busy machine is slow
+hypothesis.settings.load_profile("duetto")
 
 
 @pytest.fixture

@@ -63,9 +63,3 @@ def test_the_validation_score_is_that_of_training(shared: Path) -> None:
     report = evaluate(separator, load_tracks("mir1k", shared / "data" / "mir-1k", split="dev"))
     noted = separator.metadata.metrics["training"]["best_gnsdr"]
     assert report.means["vocals"].gnsdr == pytest.approx(noted, abs=0.02)
-
-
-def test_the_page_of_models_is_generated() -> None:
-    page = runpy.run_path(str(ROOT / "scripts/model_cards.py"))["page"]()
-    assert page == (ROOT / "docs/reference/models.md").read_text(encoding="utf-8")
-    assert all(f"## {name}\n" in page for name in model_files())

@@ -1,6 +1,7 @@
 """The documents use the words of the field, point to what exists, and print commands that are accepted."""
 
 import re
+import runpy
 import shlex
 import subprocess
 from collections.abc import Iterator
@@ -72,6 +73,14 @@ def listed(entries: object) -> Iterator[str]:
 def test_the_reference_has_every_public_name() -> None:
     page = (DOCS / "reference" / "api.md").read_text(encoding="utf-8")
     assert sorted(re.findall(r"^::: duetto\.(\w+)$", page, re.MULTILINE)) == sorted(duetto.__all__)
+
+
+def test_the_pages_of_the_models_and_of_the_papers_are_generated() -> None:
+    models = runpy.run_path(str(ROOT / "scripts" / "model_cards.py"))
+    papers = runpy.run_path(str(ROOT / "scripts" / "papers_page.py"))
+    assert models["page"]() == models["PAGE"].read_text(encoding="utf-8")
+    assert models["licences"]() == models["LICENCES"].read_text(encoding="utf-8")
+    assert papers["page"]() == papers["PAGE"].read_text(encoding="utf-8")
 
 
 def test_pictures_are_small() -> None:
