@@ -42,7 +42,7 @@ ODD = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFF
 
 
 class Estimator:
-    """A network of one line, on the transform of the default bundle."""
+    """A network of one line, on the transform of the default model."""
 
     metadata = OnnxModel(model_files()[DEFAULT_MODEL]).metadata
 

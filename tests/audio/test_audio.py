@@ -233,11 +233,11 @@ def test_to_float_scales_integers_and_only_casts_floats():
     assert to_float(np.array([[1.5]]), None).dtype == np.float32
 
 
-# --- the gate ----------------------------------------------------------------------------------------------
+# --- validation -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble, ">f4"])
-def test_the_gate_gives_float32_channels_first(dtype, rng):
+def test_validation_gives_float32_channels_first(dtype, rng):
     mono, stereo = rng.uniform(-1, 1, 50).astype(dtype), rng.uniform(-1, 1, (2, 50)).astype(dtype)
     mono.flags.writeable = stereo.flags.writeable = False
     assert check_waveform(mono).shape == (1, 50)
@@ -268,7 +268,7 @@ def test_the_gate_gives_float32_channels_first(dtype, rng):
         ([0.0, 1e300], "has 1 NaN or infinite samples, the first is sample 1 of channel 0"),
     ],
 )
-def test_the_gate_says_why_it_refuses(audio, reason):
+def test_validation_says_why_it_refuses(audio, reason):
     with pytest.raises(AudioError, match=reason):
         check_waveform(audio)
 

@@ -1,4 +1,4 @@
-"""The gate that every waveform passes, and its two number types: floats, and integers of a depth."""
+"""Validation of waveforms, and their two number types: floats, and integers of a depth."""
 
 from typing import Any
 
