@@ -83,6 +83,23 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": "; ".join(details)}, 422)
 
 
+def make_server(settings: StudioSettings) -> uvicorn.Server:
+    """A server of a studio, to be run on a listening socket; the address is that socket's.
+
+    Raises:
+        ConfigError: another studio uses the data folder.
+    """
+    config = uvicorn.Config(
+        create_app(settings),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,  # event streams never end
+        limit_concurrency=512,
+    )
+    return uvicorn.Server(config)
+
+
 def serve(settings: StudioSettings, *, on_ready: Callable[[str], None]) -> None:
     """Run a studio until it is interrupted.
 
@@ -93,22 +110,18 @@ def serve(settings: StudioSettings, *, on_ready: Callable[[str], None]) -> None:
     Raises:
         ConfigError: the address is in use, or another studio uses the data folder.
     """
-    listener = _listen(settings)
-    with listener:
-        app = create_app(settings)
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=2,  # event streams never end
-            limit_concurrency=512,
-        )
+    with listen(settings) as listener:
+        server = make_server(settings)
         on_ready(_address(settings, listener.getsockname()[1]))
-        uvicorn.Server(config).run(sockets=[listener])
+        server.run(sockets=[listener])
 
 
-def _listen(settings: StudioSettings) -> socket.socket:
+def listen(settings: StudioSettings) -> socket.socket:
+    """A socket that accepts connections at the address of a studio.
+
+    Raises:
+        ConfigError: the address cannot be used.
+    """
     try:
         family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((settings.host, settings.port), family=family, backlog=256)

@@ -61,12 +61,18 @@ class WorkerPool:
     def __init__(self, n_workers: int, name: str) -> None:
         self._tickets: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
         self._closed = threading.Event()
+        self._running: set[_Process | None] = set()
         self._threads = [
             threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True)
             for number in range(n_workers)
         ]
         for thread in self._threads:
             thread.start()
+
+    @property
+    def pids(self) -> list[int]:
+        """Ids of the processes that there are at the moment."""
+        return [worker.pid for worker in self._running if worker and worker.is_alive]
 
     def submit(
         self,
@@ -105,7 +111,9 @@ class WorkerPool:
                 continue
             ticket.on_start()
             if worker is None or not worker.is_alive:
+                self._running.discard(worker)
                 worker = _Process()
+                self._running.add(worker)
             try:
                 result = self._await(worker, ticket)
             except BaseException as error:  # noqa: BLE001 - it is the ticket's, whatever it is
@@ -148,6 +156,10 @@ class _Process:
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid or 0
 
     @property
     def is_alive(self) -> bool:
