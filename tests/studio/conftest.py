@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-from studios import StudioClient, running, separated, settings, song
+from helpers.studios import StudioClient, running, separated, settings, song
 
 
 @pytest.fixture(scope="module")

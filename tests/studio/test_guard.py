@@ -1,7 +1,8 @@
 """Who may ask: hosts, origins, the token, and what every answer carries."""
 
 import pytest
-from studios import running, settings
+
+from helpers.studios import running, settings
 
 TOKEN = "a-token-of-the-tests"
 

@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from studios import has_ended, running, separated, settings, song, upload, wait_for
 
 from duetto.errors import ConfigError
 from duetto.studio.store import Job, JobStore
+from helpers.studios import has_ended, running, separated, settings, song, upload, wait_for
 
 
 @pytest.fixture(scope="module")

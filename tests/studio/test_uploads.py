@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from studios import SAMPLE_RATE, running, separated, settings, song, upload
 
 from duetto.errors import ConfigError
 from duetto.studio.settings import StudioSettings
+from helpers.studios import SAMPLE_RATE, running, separated, settings, song, upload
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,13 @@ def test_more_channels_than_a_browser_plays_are_refused(small, folder):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"host": "0.0.0.0"}, {"token": "short"}, {"token": "x\r\nset-cookie: y=12345"}, {"max_jobs": 0}],
+    [
+        {"host": "0.0.0.0"},
+        {"token": "short"},
+        {"token": "x\r\nset-cookie: y=12345"},
+        {"max_jobs": 0},
+        {"models": ("a/x.onnx", "b/x.onnx")},
+    ],
 )
 def test_settings_out_of_range_are_refused(tmp_path, changes):
     with pytest.raises(ConfigError):

@@ -24,8 +24,10 @@ from duetto.cli.train import train
 from duetto.errors import DuettoError
 from duetto.models.telemetry import disable_telemetry
 
-EXTRAS = {"matplotlib": "eval", "scipy": "eval", "threadpoolctl": "eval"} | dict.fromkeys(
-    ("lightning_fabric", "onnx", "pydantic", "safetensors", "tensorboard", "torch"), "train"
+EXTRAS = (
+    {"matplotlib": "eval", "scipy": "eval", "threadpoolctl": "eval"}
+    | dict.fromkeys(("lightning_fabric", "onnx", "pydantic", "safetensors", "tensorboard", "torch"), "train")
+    | dict.fromkeys(("fastapi", "uvicorn"), "studio")
 )
 
 

@@ -1,4 +1,4 @@
-"""The command studio: a page in the browser."""
+"""The command `studio`."""
 
 import os
 import secrets
@@ -7,58 +7,46 @@ from pathlib import Path
 
 import click
 
-from duetto.cli.console import PATH, complain
+from duetto.cli.console import complain
+from duetto.cli.options import PATH, Command
+
+POSITIVE = click.FloatRange(min=0, min_open=True)
+COUNT = click.IntRange(min=1)
 
 
-def _default_data() -> Path:
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "duetto" / "studio"
-
-
-@click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=8017, show_default=True, help="TCP port; 0: any."
-)
+@click.command(cls=Command)
+@click.option("--host", default="127.0.0.1", help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8017, help="TCP port; 0 takes a free one.")
 @click.option(
     "--token",
     envvar="DUETTO_STUDIO_TOKEN",
-    help="What clients have to present. Drawn at random where other machines can reach the address.",
+    show_default="none; random with a --host that other machines can reach",
+    help="What every client has to present; also read from DUETTO_STUDIO_TOKEN.",
 )
 @click.option(
-    "--allowed-host", "allowed_hosts", multiple=True, metavar="NAME", help="A further name of this studio."
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Further host name under which the studio may be reached.",
 )
 @click.option(
-    "-n", "--model", "models", multiple=True, metavar="MODEL",
-    help="Offer these models (names or .onnx files), the first by default.  [default: all that ship]",
-)  # fmt: skip
-@click.option(
-    "--data", type=PATH, help="Folder for songs and stems.  [default: ~/.local/share/duetto/studio]"
+    "-n",
+    "--model",
+    "models",
+    multiple=True,
+    metavar="MODEL",
+    show_default="all that `duetto models` lists",
+    help="Models to choose from, the first by default: names or model files (.onnx).",
 )
-@click.option(
-    "-j", "--jobs", "n_workers", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
-    help="Songs separated at a time.",
-)  # fmt: skip
-@click.option(
-    "--max-jobs", type=click.IntRange(min=1), default=64, show_default=True, help="Length of the queue."
-)
-@click.option(
-    "--max-upload", "max_upload_mib", type=click.IntRange(min=1), default=512, show_default=True,
-    metavar="MIB", help="Largest file.",
-)  # fmt: skip
-@click.option(
-    "--max-minutes", type=click.FloatRange(min=0, min_open=True), default=60, show_default=True,
-    help="Longest song.",
-)  # fmt: skip
-@click.option(
-    "--keep-days", type=click.FloatRange(min=0, min_open=True), default=30, show_default=True,
-    help="Delete songs after so long.",
-)  # fmt: skip
-@click.option(
-    "--keep-gb", type=click.FloatRange(min=0, min_open=True), default=20, show_default=True,
-    help="Delete the oldest songs when all hold more.",
-)  # fmt: skip
-@click.option("--browser/--no-browser", default=True, help="Open the page in the browser.  [default: open]")
+@click.option("--data", type=PATH, show_default="~/.local/share/duetto/studio", help="Folder of the songs.")
+@click.option("-j", "--jobs", "n_workers", type=COUNT, default=1, help="Number of songs separated at a time.")
+@click.option("--max-jobs", type=COUNT, default=64, help="Number of songs that may wait.")
+@click.option("--max-upload", "max_upload_mib", type=COUNT, default=512, help="Largest file in MiB.")
+@click.option("--max-minutes", type=POSITIVE, default=60, help="Longest song in minutes.")
+@click.option("--keep-days", type=POSITIVE, default=30, help="Songs are deleted after so many days.")
+@click.option("--keep-gb", type=POSITIVE, default=20, help="The oldest are deleted above so many gigabytes.")
+@click.option("--browser/--no-browser", default=True, help="Open the page in the browser.")
 def studio(
     data: Path | None,
     token: str | None,
@@ -70,18 +58,17 @@ def studio(
 ) -> None:
     """Open a page in the browser that separates songs and plays their stems.
 
-    Songs are worked on by this machine and kept in the folder --data; nothing is sent anywhere. Ctrl-C ends
-    the studio. An address other than 127.0.0.1 demands a token, which is printed.
+    Songs are separated on this machine and kept in the folder --data; nothing is sent anywhere. Ctrl-C stops
+    the studio. An address other than 127.0.0.1 needs a token, which is printed with the address of the page.
     """
     from duetto.studio.server import serve
     from duetto.studio.settings import StudioSettings
 
-    host = str(settings["host"])
-    folder = data or _default_data()
-    if token is None and not StudioSettings.is_loopback(host):
+    data = data or _default_data()
+    if token is None and not StudioSettings.is_loopback(str(settings["host"])):
         token = secrets.token_urlsafe(24)
     chosen = StudioSettings(
-        data=folder,
+        data=data,
         token=token,
         max_upload_bytes=max_upload_mib * 2**20,
         max_seconds=60 * max_minutes,
@@ -90,9 +77,14 @@ def studio(
     )
 
     def ready(address: str) -> None:
-        click.echo(f"The studio is open at {address}")
-        complain(f"songs and stems are kept in {folder}; Ctrl-C ends the studio")
+        click.echo(f"The studio is at {address}")
+        complain(f"songs and stems are kept in {data}; Ctrl-C stops the studio")
         if browser:
             webbrowser.open(address)
 
     serve(chosen, on_ready=ready)
+
+
+def _default_data() -> Path:
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "duetto" / "studio"

@@ -222,7 +222,7 @@ class JobService:
             ModelError: one that was asked for at the start is none.
         """
         if self._cards is None or (self._cards.done() and self._cards.exception()):
-            ticket = self.short_tasks.submit(tasks.describe_models, models=self.settings.models)
+            ticket = self.short_tasks.submit(tasks.describe_models, models=self.settings.named_models)
             self._cards = asyncio.wrap_future(ticket.future)
         return [ModelCard(**card) for card in await asyncio.shield(self._cards)]
 

@@ -61,7 +61,7 @@ class JobQueue:
             song=folder / "song",
             folder=folder,
             name=job.name,
-            model=job.model,
+            model=self._settings.named_models.get(job.model, job.model),
             max_seconds=self._settings.max_seconds,
         )
         self._separations[job.id] = ticket

@@ -59,6 +59,14 @@ class StudioSettings:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name}={getattr(self, name)}: choose more than 0")
 
+        if len(self.named_models) < len(self.models):
+            raise ConfigError(f"models={self.models!r}: two have the same name; rename a file")
+
+    @property
+    def named_models(self) -> dict[str, str]:
+        """The models by the names that clients know: those of files have neither folder nor suffix."""
+        return {Path(model).stem if model.endswith(".onnx") else model: model for model in self.models}
+
     @staticmethod
     def is_loopback(host: str) -> bool:
         """Whether only this machine can reach an address."""

@@ -117,23 +117,23 @@ def formats(info: AudioInfo) -> list[str]:
     return held
 
 
-def describe_models(*, models: tuple[str, ...], progress: Progress) -> list[dict[str, Any]]:
-    """The card of each model; by default of all that have a name."""
+def describe_models(*, models: dict[str, str], progress: Progress) -> list[dict[str, Any]]:
+    """The cards of named models; if there are none, of all that come with Duetto."""
     from duetto.models.onnx_model import DEFAULT_MODEL
     from duetto.models.registry import list_models
 
-    names = list(models) or sorted(list_models(), key=lambda name: name != DEFAULT_MODEL)
-    return [_card(name) for name in names]
+    own = sorted(list_models(), key=lambda name: name != DEFAULT_MODEL)
+    return [_card(key, model) for key, model in (models or dict(zip(own, own, strict=True))).items()]
 
 
-def _card(name: str) -> dict[str, Any]:
+def _card(key: str, model: str) -> dict[str, Any]:
     from duetto.models.registry import find_estimators
 
-    stage = find_estimators(name)[0]
+    stage = find_estimators(model)[0]
     metadata = stage.metadata
     means = getattr(metadata, "metrics", {}).get("means", {})
     return {
-        "key": name,
+        "key": key,
         "name": metadata.name,
         "summary": metadata.summary,
         "licence": getattr(metadata, "licence", "no weights: a published method"),

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from duetto.studio.jobs import JobService
 from duetto.studio.server import listen, make_server
 from duetto.studio.settings import StudioSettings
-from tiny import write_bundle
+from helpers.tiny import write_bundle
 
 SAMPLE_RATE = 16_000
 
