@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from duetto.studio.jobs import JobService
 from duetto.studio.server import listen, make_server
 from duetto.studio.settings import StudioSettings
-from helpers.tiny import write_bundle
+from helpers.tiny import write_model
 
 SAMPLE_RATE = 16_000
 
@@ -25,7 +25,7 @@ def settings(data: Path, **changes: Any) -> StudioSettings:
     """Settings with a small model first and a slow method second."""
     model = data.parent / "tiny.onnx"
     if not model.exists():
-        write_bundle(model)
+        write_model(model)
     return StudioSettings(data=data, **{"models": (str(model), "rpca"), **changes})
 
 
