@@ -147,7 +147,7 @@ def test_the_example_is_three_clicks_from_a_karaoke_mp3(page, client):
 
 
 def test_progress_is_shown_and_can_be_cancelled(page, client, folder):
-    job = upload(client, song(folder / "long.wav", 120), model="rpca")
+    job = upload(client, song(folder / "long.wav", 60), model="rpca")
     page.goto(f"/#{job['id']}")
     page.wait_for_function("document.querySelector('.waiting progress')?.value > 0")
     assert "left" in page.locator(".waiting .state").inner_text()
@@ -250,6 +250,24 @@ def test_a_loop_has_no_gap(page, client, longer, folder):
     recorded = record(page, 3.0)[0, SAMPLE_RATE // 4 :]
     passage = left(client, longer, "vocals", folder)[round(4.5 * SAMPLE_RATE) : round(5.5 * SAMPLE_RATE)]
     offset(np.tile(passage, 5), recorded)
+
+
+def test_a_long_song_is_fetched_in_parts(page, client, folder):
+    path = folder / "twenty-minutes.wav"
+    samples = np.random.default_rng(0).integers(-9000, 9000, 20 * 60 * 8000).astype(np.int16)
+    soundfile.write(path, samples, 8000)
+    job = separated(client, path)
+    fetched: list[int] = []
+    page.on("response", lambda response: fetched.append(int(response.headers.get("content-length", 0))))
+    open_song(page, job)
+    page.evaluate("studio.player.seek(1190)")
+    play_until(page, 1192)
+    assert sum(fetched) < 3_000_000  # of 38 MB of stems, with the pictures
+    places = [
+        offset(left(client, job, stem, folder)[1190 * 8000 :], recorded)
+        for stem, recorded in zip(("vocals", "accompaniment"), record(page, 2.0)[:, 4000:], strict=True)
+    ]
+    assert places[0] == places[1]
 
 
 def test_a_download_is_the_file_of_the_api(page, client, longer):

@@ -187,11 +187,14 @@ class JobService:
         """The stem files of a job.
 
         Raises:
-            RefusedError: 409 while there are none.
+            RefusedError: 409 while there are none, 404 if they were removed.
         """
         if job.state != "done":
             raise RefusedError(409, f"the job is {job.state}; only a job that is done has stems")
-        return {stem: self.store.folder(job.id) / f"{stem}.wav" for stem in tasks.STEMS}
+        stems = {stem: self.store.folder(job.id) / f"{stem}.wav" for stem in tasks.STEMS}
+        if not all(path.exists() for path in stems.values()):
+            raise RefusedError(404, "the stems of this job are gone; separate the song again")
+        return stems
 
     def view(self, job: Job) -> JobView:
         """What clients are told of a job."""

@@ -36,10 +36,11 @@ def create_app(settings: StudioSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        cards = asyncio.create_task(service.models())
+        tasks = [asyncio.create_task(service.models()), asyncio.create_task(_expire(service))]
         if settings.models:
-            await cards  # a file that is no model shall end the start, not the first upload
+            await tasks[0]  # a file that is no model shall end the start, not the first upload
         yield
+        tasks[1].cancel()
         service.close()
 
     app = FastAPI(
@@ -59,6 +60,13 @@ def create_app(settings: StudioSettings) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_middleware(Guard, settings=settings)
     return app
+
+
+async def _expire(service: JobService) -> None:
+    """Delete jobs that have become too old, every hour."""
+    while True:
+        await asyncio.sleep(3600)
+        await asyncio.to_thread(service.queue.expire)
 
 
 class _Page(StaticFiles):

@@ -19,7 +19,8 @@ function prepare(canvas) {
   return canvas.getContext("2d");
 }
 
-export function drawWaveform(canvas, { extremes, n_columns: nColumns }, colour) {
+/** `peak` is the sample value that fills the canvas. */
+export function drawWaveform(canvas, { extremes, n_columns: nColumns }, colour, peak) {
   const context = prepare(canvas);
   const [width, height] = [canvas.width, canvas.height];
   context.fillStyle = colour;
@@ -31,8 +32,8 @@ export function drawWaveform(canvas, { extremes, n_columns: nColumns }, colour) 
       low = Math.min(low, extremes[2 * column]);
       high = Math.max(high, extremes[2 * column + 1]);
     }
-    const top = (0.5 - high / 254) * height;
-    context.fillRect(x, top, 1, Math.max(1, ((high - low) / 254) * height));
+    const scale = height / (2 * peak);
+    context.fillRect(x, height / 2 - high * scale, 1, Math.max(1, (high - low) * scale));
   }
 }
 
@@ -58,6 +59,10 @@ export function drawSpectrogram(canvas, picture, stops, loudestDb) {
   context.drawImage(source, 0, 0, canvas.width, canvas.height);
 }
 
+/** The largest sample of a waveform. */
+export const peakOf = ({ extremes }) => extremes.reduce((most, sample) => Math.max(most, Math.abs(sample)), 1);
+
+/** The level in dB of the loudest part of a spectrogram. */
 export function loudest({ levels, floor_db: floor, ceiling_db: ceiling }) {
   let most = 0;
   for (const level of levels) if (level > most) most = level;

@@ -64,6 +64,11 @@ function show() {
   songs.markOpen(job?.id);
 }
 
+function forget(id) {
+  jobs.delete(id);
+  songs.remove(id);
+}
+
 function setTheme(name) {
   document.documentElement.dataset.theme = name;
   $("theme").textContent = name === "dark" ? "Light" : "Dark";
@@ -113,20 +118,27 @@ function start() {
   addEventListener("hashchange", () => { say(""); show(); });
   listenToDrops();
   listenToKeys();
+  let told = new Set(); // jobs that this connection told of; after a restart some may be gone
   listen({
     onJob: (job) => {
+      told.add(job.id);
       jobs.set(job.id, job);
       songs.update(job);
       show();
       open?.view?.update?.(job);
     },
     onDeleted: (id) => {
-      jobs.delete(id);
-      songs.remove(id);
+      forget(id);
       show();
     },
-    onReady: show,
-    onConnection: (isOpen) => document.body.classList.toggle("offline", !isOpen),
+    onReady: () => {
+      for (const id of [...jobs.keys()]) if (!told.has(id)) forget(id);
+      show();
+    },
+    onConnection: (isOpen) => {
+      told = new Set();
+      document.body.classList.toggle("offline", !isOpen);
+    },
   });
   attempt(async () => { choice.models = await getModels(); show(); });
   attempt(async () => {

@@ -1,6 +1,6 @@
 /** The pictures of a song's tracks over one time axis, where a click seeks and a drag chooses a passage. */
 
-import { drawSpectrogram, drawWaveform, frequencyMarks, loudest, timeMarks, unpack } from "./drawing.js";
+import { drawSpectrogram, drawWaveform, frequencyMarks, loudest, peakOf, timeMarks, unpack } from "./drawing.js";
 import { h } from "./dom.js";
 
 const DRAG_PIXELS = 6;
@@ -44,10 +44,12 @@ export class Tracks {
   draw() {
     const drawn = this.#lanes.filter(({ picture, area }) => picture && area.isConnected);
     if (!drawn.length) return;
-    const top = Math.max(...drawn.map(({ picture }) => loudest(picture))); // one scale, so that tracks compare
+    // one scale for all, so that tracks can be compared
+    const top = Math.max(...drawn.map(({ picture }) => loudest(picture)));
+    const peak = Math.max(...drawn.map(({ picture }) => peakOf(picture)));
     for (const { lane, gutter, waveform, spectrogram, picture } of drawn) {
       const style = getComputedStyle(lane);
-      drawWaveform(waveform, picture, style.getPropertyValue("--colour").trim());
+      drawWaveform(waveform, picture, style.getPropertyValue("--colour").trim(), peak);
       const stops = [0, 1, 2, 3].map((index) => style.getPropertyValue(`--shade-${index}`).trim());
       drawSpectrogram(spectrogram, picture, stops, top);
       gutter.replaceChildren(...frequencyMarks(picture).map(({ text, place }) => {
