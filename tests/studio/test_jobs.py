@@ -78,8 +78,9 @@ def test_a_deleted_job_leaves_nothing(client, song_path, folder):
 def test_a_job_that_kills_its_worker_fails_alone(client, long_path, song_path):
     job = upload(client, long_path, model="rpca")
     wait_for(client, job["id"], lambda job: job["state"] == "running")
-    pool = client.service.queue._workers
-    os.kill(pool.pids[0], signal.SIGKILL)
+    while not client.service.queue.pids:
+        time.sleep(0.01)
+    os.kill(client.service.queue.pids[0], signal.SIGKILL)
     failed = wait_for(client, job["id"], has_ended)
     assert failed["state"] == "failed"
     assert "try again" in failed["error"]

@@ -46,6 +46,11 @@ class JobQueue:
         """Jobs that wait or run."""
         return sum(job.state in UNFINISHED for job in self._store.jobs())
 
+    @property
+    def pids(self) -> list[int]:
+        """Ids of the worker processes."""
+        return self._workers.pids
+
     def progress(self, job_id: str) -> tuple[float, float | None]:
         """How much of a running job is done, from 0 to 1, and an estimate of the seconds left."""
         done, total, started = self._progress.get(job_id, (0, 1, 0.0))
