@@ -41,7 +41,7 @@ def page(browser, client: StudioClient) -> Iterator[object]:
     """The page of the studio; errors of its scripts fail the test."""
     context = browser.new_context(base_url=client.address, viewport={"width": 1200, "height": 900})
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(120_000)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: errors.append(message.text) if "Policy" in message.text else None)
@@ -56,13 +56,21 @@ def open_song(page, job: dict) -> None:
     page.get_by_role("button", name="Play").wait_for()
 
 
+def until(page, condition: str) -> None:
+    """Wait for a condition; the policy of the page forbids what Playwright has for it."""
+    end = time.monotonic() + 120
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, f"in vain: {condition}"
+        time.sleep(0.03)
+
+
 def position(page) -> float:
     return page.evaluate("studio.player.position")
 
 
 def play_until(page, seconds: float) -> None:
     page.get_by_role("button", name="Play").click()
-    page.wait_for_function(f"studio.player.position > {seconds}")
+    until(page, f"studio.player.position > {seconds}")
 
 
 RECORD = """
@@ -149,7 +157,7 @@ def test_the_example_is_three_clicks_from_a_karaoke_mp3(page, client):
 def test_progress_is_shown_and_can_be_cancelled(page, client, folder):
     job = upload(client, song(folder / "long.wav", 60), model="rpca")
     page.goto(f"/#{job['id']}")
-    page.wait_for_function("document.querySelector('.waiting progress')?.value > 0")
+    until(page, "document.querySelector('.waiting progress')?.value > 0")
     assert "left" in page.locator(".waiting .state").inner_text()
     page.locator(".waiting").get_by_role("button", name="Cancel").click()
     page.locator(".waiting .state", has_text="Cancelled").wait_for()
@@ -294,7 +302,7 @@ def test_the_balance_that_is_heard_is_downloaded(page, client, longer):
 
 def test_pictures_show_the_tracks_with_axes(page, longer):
     open_song(page, longer)
-    page.wait_for_function("!document.querySelector('.lane.loading')")
+    until(page, "!document.querySelector('.lane.loading')")
     for lane in ("mixture", "vocals", "accompaniment"):
         colours = page.locator(f".lane.{lane} .spectrogram").evaluate(
             """(canvas) => {
@@ -339,7 +347,7 @@ def test_names_are_text_and_not_markup(page, client, song_path):
 def test_all_is_done_by_keys_alone(page, longer):
     open_song(page, longer)
     page.keyboard.press("Space")
-    page.wait_for_function("studio.player.isPlaying && studio.player.position > 0.3")
+    until(page, "studio.player.isPlaying && studio.player.position > 0.3")
     page.keyboard.press("v")
     assert page.get_by_role("button", name="Mute: vocals").get_attribute("aria-pressed") == "true"
     page.keyboard.press("Shift+A")
@@ -367,7 +375,7 @@ def test_a_narrow_window_shows_all_of_it(browser, client, longer):
     )
     page = context.new_page()
     open_song(page, longer)
-    page.wait_for_function("!document.querySelector('.lane.loading')")
+    until(page, "!document.querySelector('.lane.loading')")
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
     for control in page.locator("button:visible, select:visible, input[type=range]:visible").all():
         box = control.bounding_box()
@@ -403,7 +411,7 @@ def test_a_folder_of_references_scores_the_stems(page, client, done, folder):
     open_song(page, done)
     page.locator(".research summary").click()
     page.locator(".research input[webkitdirectory]").set_input_files(references)
-    page.wait_for_function("document.querySelector('.lane.vocals .scores').textContent.startsWith('SDR')")
+    until(page, "document.querySelector('.lane.vocals .scores').textContent.startsWith('SDR')")
     assert "SIR" in page.locator(".lane.accompaniment .scores").inner_text()
 
 
