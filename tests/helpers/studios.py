@@ -25,7 +25,7 @@ def settings(data: Path, **changes: Any) -> StudioSettings:
     """Settings with a small model first and a slow method second."""
     model = data.parent / "tiny.onnx"
     if not model.exists():
-        write_model(model)
+        write_model(model, licence="MIT", training_data="nothing")
     return StudioSettings(data=data, **{"models": (str(model), "rpca"), **changes})
 
 

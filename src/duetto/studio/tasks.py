@@ -119,33 +119,32 @@ def formats(info: AudioInfo) -> list[str]:
 
 def describe_models(*, models: dict[str, str], progress: Progress) -> list[dict[str, Any]]:
     """The cards of named models; if there are none, of all that come with Duetto."""
-    from duetto.models.onnx_model import DEFAULT_MODEL
-    from duetto.models.registry import list_models
+    from duetto.models.registry import DEFAULT_MODEL, list_models
 
     own = sorted(list_models(), key=lambda name: name != DEFAULT_MODEL)
     return [_card(key, model) for key, model in (models or dict(zip(own, own, strict=True))).items()]
 
 
 def _card(key: str, model: str) -> dict[str, Any]:
-    from duetto.models.registry import find_estimators
+    from duetto.models.registry import open_model
 
-    stage = find_estimators(model)[0]
+    stage = open_model(model)[0]
     metadata = stage.metadata
-    means = getattr(metadata, "metrics", {}).get("means", {})
+    means = metadata.metrics.get("means", {})
     return {
         "key": key,
         "name": metadata.name,
         "summary": metadata.summary,
-        "licence": getattr(metadata, "licence", "no weights: a published method"),
-        "origin": getattr(metadata, "training_data", None) or getattr(metadata, "paper", ""),
-        "n_parameters": getattr(metadata, "n_parameters", 0),
+        "licence": metadata.licence or "no weights: a published method",
+        "origin": metadata.training_data or metadata.paper,
+        "n_parameters": metadata.n_parameters,
         "n_bytes": getattr(stage, "n_bytes", 0),
         "sample_rate": metadata.sample_rate,
         "scores": {
             stem: {key: round(values[key], 2) for key in ("gnsdr", "gsir", "gsar")}
             for stem, values in means.items()
         },
-        "protocol": getattr(metadata, "metrics", {}).get("protocol", ""),
+        "protocol": metadata.metrics.get("protocol", ""),
     }
 
 
