@@ -20,7 +20,18 @@ from helpers.command_line import Terminal, duetto, duetto_apart, without
 from helpers.tiny import write_model
 
 pytestmark = pytest.mark.usefixtures("here")
-COMMANDS = ["separate", "check", "stream", "train", "evaluate", "export", "reproduce", "models", "plot"]
+COMMANDS = [
+    "separate",
+    "studio",
+    "check",
+    "stream",
+    "train",
+    "evaluate",
+    "export",
+    "reproduce",
+    "models",
+    "plot",
+]
 RATE = 16000
 
 

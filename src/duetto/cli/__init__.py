@@ -19,12 +19,15 @@ from duetto.cli.plot import plot
 from duetto.cli.reproduce import reproduce
 from duetto.cli.separate import separate
 from duetto.cli.stream import stream
+from duetto.cli.studio import studio
 from duetto.cli.train import train
 from duetto.errors import DuettoError
 from duetto.models.telemetry import disable_telemetry
 
-EXTRAS = {"matplotlib": "eval", "scipy": "eval", "threadpoolctl": "eval"} | dict.fromkeys(
-    ("lightning_fabric", "onnx", "pydantic", "safetensors", "tensorboard", "torch"), "train"
+EXTRAS = (
+    {"matplotlib": "eval", "scipy": "eval", "threadpoolctl": "eval"}
+    | dict.fromkeys(("lightning_fabric", "onnx", "pydantic", "safetensors", "tensorboard", "torch"), "train")
+    | dict.fromkeys(("fastapi", "uvicorn"), "studio")
 )
 
 
@@ -90,7 +93,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (separate, check, stream, train, evaluate, export, reproduce, models, plot):
+for _command in (separate, studio, check, stream, train, evaluate, export, reproduce, models, plot):
     cli.add_command(_command)
 
 
