@@ -15,16 +15,12 @@ from numpy.typing import NDArray
 from duetto.audio.channels import plain_mask
 from duetto.audio.formats import AudioInfo
 from duetto.audio.input_file import InputFile
+from duetto.audio.sound_track import SoundTrack
 from duetto.audio.waveform import check_n_channels, check_sample_rate
 from duetto.errors import AudioError
 
 _CONTAINERS = {"mov": "MP4", "aac": "ADTS", "mpegts": "MPEG-TS", "ogg": "OGG FLAC"}  # by FFmpeg's names
-AAC_MASKS = {1: (0x4,), 2: (0x3,), 3: (0x7, 0xB, 0x103), 4: (0x107, 0x33), 5: (0x37,), 6: (0x3F,)}
-"""The channel masks that AAC can tell, by number of channels; the first where none is known."""
-
 _TAG_NAMES = {"tracknumber": "track"}  # FFmpeg's, where they differ from those of Vorbis comments
-_BITEXACT = 1 << 23  # AV_CODEC_FLAG_BITEXACT: no version of FFmpeg in the file
-_DEFAULT_KBPS = 96  # per channel
 _SPEAKERS = (
     "FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC", "BC", "SL", "SR", "TC", "TFL", "TFC", "TFR", "TBL",
     "TBC", "TBR",
@@ -286,12 +282,12 @@ class Encoder:
     """Writes M4A: AAC in MP4, of the length that went in.
 
     Args:
-        sink: where to.
-        sample_rate: in Hz.
-        n_channels: number of channels.
-        channel_mask: one of `AAC_MASKS`, or 0.
-        texts: tags by their names in Vorbis comments.
-        bitrate_kbps: of the whole; by default 96 per channel.
+        sink: Where to.
+        sample_rate: In Hz.
+        n_channels: Number of channels.
+        channel_mask: One of `AAC_MASKS`, or 0.
+        texts: Tags by their names in Vorbis comments.
+        bitrate_kbps: Of the whole; by default 96 per channel.
     """
 
     def __init__(
@@ -304,34 +300,29 @@ class Encoder:
         texts: Mapping[str, str] = MappingProxyType({}),
         bitrate_kbps: float | None = None,
     ) -> None:
-        self._av = need_av(Path(str(sink.name)))
+        av = need_av(Path(str(sink.name)))
         # the length of the whole is told in units of this scale: one sample, not a millisecond
         options = {"movie_timescale": str(sample_rate), "fflags": "+bitexact"}
-        self._container = self._av.open(sink, "w", format="ipod", options=options)
+        self._container = av.open(sink, "w", format="ipod", options=options)
         self._container.metadata.update({_TAG_NAMES.get(name, name): text for name, text in texts.items()})
-        self._layout = hex(channel_mask or AAC_MASKS[n_channels][0])
-        self._stream = self._container.add_stream("aac", rate=sample_rate, layout=self._layout)
-        self._sample_rate, self._unit = sample_rate, Fraction(1, sample_rate)
-        codec = self._stream.codec_context
-        codec.format, codec.time_base = "fltp", self._unit
-        codec.bit_rate = round(1000 * (bitrate_kbps or _DEFAULT_KBPS * n_channels))
-        codec.flags |= _BITEXACT
-        self._n_written, self._closed = 0, False
+        self._sound = SoundTrack(
+            av,
+            self._container,
+            "aac",
+            sample_rate=sample_rate,
+            n_channels=n_channels,
+            channel_mask=channel_mask,
+            bitrate_kbps=bitrate_kbps,
+        )
+        self._closed = False
 
     def write(self, samples: NDArray[np.float32]) -> None:
         """Append (n, n_channels) floats."""
-        if not len(samples):
-            return
-        frame = self._av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(samples.T, np.float32), format="fltp", layout=self._layout
-        )
-        frame.sample_rate, frame.time_base, frame.pts = self._sample_rate, self._unit, self._n_written
-        self._n_written += len(samples)
-        self._container.mux(self._stream.encode(frame))
+        self._sound.write(samples)
 
     def close(self) -> None:
         """Write what is left, and the index; once."""
         if not self._closed:
             self._closed = True
-            self._container.mux(self._stream.encode(None))
+            self._sound.finish()
             self._container.close()

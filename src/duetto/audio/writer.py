@@ -17,6 +17,7 @@ from duetto.audio.channels import XIPH_MASKS, XIPH_ORDER, places, same_places
 from duetto.audio.formats import check_holds, depth, own_name, stored_bytes, written_rate
 from duetto.audio.header_writer import USUAL_MASKS, Additions, Chunk, mend
 from duetto.audio.resampler import Resampler
+from duetto.audio.sound_track import AAC_MASKS
 from duetto.audio.tagging import basic_texts, write_tags
 from duetto.audio.tags import Tags
 from duetto.audio.waveform import check_finite, check_n_channels, check_sample_rate
@@ -221,7 +222,7 @@ def _checked_mask(path: Path, container: str, n_channels: int, channel_mask: int
     known = {
         "OGG": (XIPH_MASKS.get(n_channels, 0),),
         "OPUS": (XIPH_MASKS.get(n_channels, 0),),
-        "M4A": ffmpeg.AAC_MASKS.get(n_channels, ()),
+        "M4A": AAC_MASKS.get(n_channels, ()),
     }.get(container)
     if not channel_mask or known is None:
         return channel_mask
