@@ -1,10 +1,11 @@
 """A file of several sound tracks, beside streams that may be copied from another file."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from duetto.audio.atomic import replacing
 from duetto.audio.ffmpeg import need_av
 from duetto.audio.libsndfile import Sink
-from duetto.audio.sound_track import SoundTrack
+from duetto.audio.sound_track import TAG_NAMES, SoundTrack
 from duetto.audio.waveform import check_finite
 from duetto.errors import AudioError
 
@@ -58,6 +59,7 @@ class MultiTrackWriter:
         n_channels: Number of channels of each track.
         channel_mask: Which loudspeakers they are for; 0 if that is not known.
         bitrate_kbps: Of each track.
+        texts: Tags by their names in Vorbis comments.
         copied: Streams of another file.
         finish: Called with the finished file before it takes its name; returns notes.
 
@@ -80,19 +82,25 @@ class MultiTrackWriter:
         n_channels: int,
         channel_mask: int = 0,
         bitrate_kbps: float | None = None,
+        texts: Mapping[str, str] = MappingProxyType({}),
         copied: Copied | None = None,
         finish: Callable[[Path], list[str]] = lambda _: [],
     ) -> None:
         self._av = need_av(path)
-        self.path, self._muxer, self._codec, self._copied, self._finish = path, muxer, codec, copied, finish
-        self._sample_rate, self._n_channels = sample_rate, n_channels
-        self._form = {
-            "sample_rate": sample_rate,
-            "n_channels": n_channels,
-            "channel_mask": channel_mask,
-            "bitrate_kbps": bitrate_kbps,
-            "start": copied.start if copied else Fraction(0),
-        }
+        self.path, self._muxer, self._copied, self._finish = path, muxer, copied, finish
+        self._texts = {TAG_NAMES.get(name, name): text for name, text in texts.items()}
+        self._sample_rate = sample_rate
+        self._sound_track: Callable[[Any], SoundTrack] = partial(
+            SoundTrack,
+            self._av,
+            codec=codec,
+            sample_rate=sample_rate,
+            n_channels=n_channels,
+            channel_mask=channel_mask,
+            bitrate_kbps=bitrate_kbps,
+            start=copied.start if copied else Fraction(0),
+        )
+        self._names = tuple(names)
         self.tracks = {name: Track(name, self._write) for name in names}
         self.notes: list[str] = []
 
@@ -102,17 +110,16 @@ class MultiTrackWriter:
                 raise AudioError(f"{self.path} is not a regular file; choose another name to write to")
             self._part = undo.enter_context(replacing(self.path, unique=True))
             self._sink = undo.enter_context(Sink(self._part, "xb"))
-            # The length of the whole and when a track begins are told in units of this scale: samples, not ms.
+            # The length of the whole and when a track begins are told in units of this scale: samples.
             scale = {"movie_timescale": str(self._sample_rate)} if self._is_mp4 else {}
             options = {"fflags": "+bitexact", **scale}
             self._container = self._av.open(self._sink, "w", format=self._muxer, options=options)
             undo.callback(self._close)
             self._open = True
+            self._container.metadata.update(self._texts)
             if self._copied:
                 self._copied.attach(self._container)
-            self._sounds = {
-                name: SoundTrack(self._av, self._container, self._codec, **self._form) for name in self.tracks
-            }
+            self._sounds = {name: self._sound_track(self._container) for name in self._names}
             self._label()
             self._undo = undo.pop_all()
         return self

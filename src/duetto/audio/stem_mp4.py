@@ -1,8 +1,8 @@
 """Files in the Stem format of Native Instruments: a song and its stems as the sound tracks of one MP4.
 
 DJ software (Traktor, Mixxx) mixes the stems; other players play the first track, the song. The software wants
-four stereo stems, so that two of a file with vocals and accompaniment are silent. The box moov/udta/stem says in
-JSON what the tracks are.
+four stereo stems, so that two of a file with vocals and accompaniment are silent. JSON in the box
+moov/udta/stem says what the tracks are.
 """
 
 import json
@@ -13,8 +13,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from duetto.audio.formats import check_holds
 from duetto.audio.multi_track_writer import MultiTrackWriter
-from duetto.audio.tagging import write_tags
+from duetto.audio.tagging import basic_texts, write_tags
 from duetto.audio.tags import Tags
 from duetto.errors import AudioError
 
@@ -26,8 +27,8 @@ _COLOURS = {"vocals": "#D55E00", "accompaniment": "#0072B2", SILENT[0]: "#999999
 # Effects on the sum of the stems that stand in for mastering; they are off, since the stems sum to the song.
 _NO_MASTERING = {
     "compressor": {
-        "enabled": False, "ratio": 1.0, "output_gain": 0.0, "release": 0.3, "attack": 0.003, "input_gain": 0.0,
-        "threshold": 0.0, "hp_cutoff": 20, "dry_wet": 0,
+        "enabled": False, "ratio": 1.0, "attack": 0.003, "release": 0.3, "threshold": 0.0, "hp_cutoff": 20,
+        "input_gain": 0.0, "output_gain": 0.0, "dry_wet": 0,
     },
     "limiter": {"enabled": False, "release": 0.3, "threshold": 0.0, "ceiling": 0.0},
 }  # fmt: skip
@@ -61,6 +62,8 @@ class StemMp4Writer(MultiTrackWriter):
     ) -> None:
         if n_channels > 2:
             raise AudioError(f"{path}: a stem.mp4 file has stereo tracks, the song has {n_channels} channels")
+        check_holds("M4A", "AAC", sample_rate, 2)
+        texts, notes = basic_texts("M4A", tags, name=path)
         super().__init__(
             path,
             TRACKS,
@@ -69,8 +72,10 @@ class StemMp4Writer(MultiTrackWriter):
             sample_rate=sample_rate,
             n_channels=2,
             bitrate_kbps=bitrate_kbps,
+            texts=texts,
             finish=lambda part: _finish(part, tags, path),
         )
+        self.notes += notes
         self.tracks = {name: track for name, track in self.tracks.items() if name not in SILENT}
 
     def _write(self, name: str, block: NDArray[Any]) -> None:

@@ -6,18 +6,20 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from duetto.audio.ffmpeg import need_av
+from duetto.audio.ffmpeg import allowed_formats, choose_track, need_av
+from duetto.audio.formats import check_holds
 from duetto.audio.multi_track_writer import MultiTrackWriter
 from duetto.errors import AudioError
 
 _MUXERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".webm": "webm", ".mkv": "matroska"}
 _CODECS = {"webm": "libopus"}  # all others hold AAC
 _LARGEST_GAP = Fraction(1, 50)  # seconds between two packets of sound; Matroska rounds times to 1 ms
+_FIXED_FRAMES = {"aac", "ac3", "eac3", "mp2", "mp3"}  # codecs all of whose packets are equally long
 _NOT_KEPT = {"encoder", "major_brand", "minor_version", "compatible_brands"}  # of the file that was read
 
 
 def video_extension(song: Path) -> str:
-    """The extension of a video file that is written from another: its own where that can be written, or .mkv."""
+    """The extension of a video file that is written from `song`: its own where FFmpeg writes it, or .mkv."""
     extension = song.suffix.lower()
     return extension if extension in _MUXERS else ".mkv"
 
@@ -27,7 +29,8 @@ class CopiedPictures:
 
     Args:
         video: The file.
-        track: The index of the sound track that was separated among its sound tracks, from 0.
+        audio_track: The sound track that is separated: its number from 1, its language, or None for the one
+            that FFmpeg prefers.
 
     Attributes:
         start: When the first sample of that track is played, in seconds.
@@ -37,27 +40,26 @@ class CopiedPictures:
         AudioError: PyAV is not installed, or the file has no pictures.
     """
 
-    def __init__(self, video: Path, track: int) -> None:
-        self._video, self._track = video, track
+    def __init__(self, video: Path, audio_track: int | str | None) -> None:
+        self._video, self._track = video, audio_track
         self._av = need_av(video)
         with self._opened() as container:
             covers = self._av.stream.Disposition.attached_pic
             if not any(not stream.disposition & covers for stream in container.streams.video):
                 raise AudioError(f"{video} holds no pictures; choose another --format than video")
-            sound = container.streams.audio[track]
+            sound = choose_track(container, audio_track, str(video))
             self.language = sound.language
             frame = next(container.decode(sound))
             self.start = (frame.pts or 0) * frame.time_base
 
     def _opened(self) -> Any:
-        return self._av.open(
-            str(self._video), container_options={"protocol_whitelist": "file"}, metadata_errors="ignore"
-        )
+        options = {"protocol_whitelist": "file", "format_whitelist": allowed_formats()}
+        return self._av.open(str(self._video), container_options=options, metadata_errors="ignore")
 
     def attach(self, container: Any) -> None:
         """Add copies of the streams to an output container, with its chapters and what it tells of itself."""
         self._input, self._output = self._opened(), container
-        sound = self._input.streams.audio[self._track]
+        sound = choose_track(self._input, self._track, str(self._video))
         self._copies = {}
         for stream in self._input.streams:
             if stream.type in ("video", "subtitle", "attachment"):
@@ -83,16 +85,13 @@ class CopiedPictures:
                     if packet.size:
                         yield packet
                 elif packet.pts is not None:
-                    if (
-                        played_until is not None
-                        and abs(packet.pts - played_until) * packet.time_base > _LARGEST_GAP
-                    ):
-                        seconds = float(played_until * packet.time_base)
+                    begins = packet.pts * packet.time_base
+                    if played_until is not None and abs(begins - played_until) > _LARGEST_GAP:
                         raise AudioError(
-                            f"{self._video}: its sound track has a gap at {seconds:.2f} seconds, so that its stems "
-                            "would be out of time with the pictures; choose another --format than video"
+                            f"{self._video} has a gap in its sound at {float(played_until):.2f} seconds, so "
+                            "that stems would be out of time; choose another --format than video"
                         )
-                    played_until = packet.pts + packet.duration if packet.duration else None
+                    played_until = begins + _length(packet)
 
     def copy(self, until: Fraction | None) -> None:
         """Copy the packets up to a time in seconds, or all that are left."""
@@ -100,6 +99,14 @@ class CopiedPictures:
             self._next.stream = self._copies[self._next.stream.index]
             self._output.mux_one(self._next)
             self._next = next(self._packets, None)
+
+
+def _length(packet: Any) -> Fraction:
+    """How long the sound of a packet lasts, in seconds; MP4 counts a gap that follows as part of it."""
+    codec = packet.stream.codec_context
+    if codec.name in _FIXED_FRAMES and codec.frame_size:
+        return Fraction(codec.frame_size, codec.sample_rate)
+    return (packet.duration or 0) * packet.time_base
 
 
 def _time(packet: Any) -> Fraction:
@@ -112,7 +119,7 @@ def video_writer(
     video: Path,
     names: Sequence[str],
     *,
-    track: int,
+    audio_track: int | str | None,
     sample_rate: int,
     n_channels: int,
     channel_mask: int,
@@ -124,7 +131,7 @@ def video_writer(
         path: The file to write; `video_extension` says what its extension should be.
         video: The file whose pictures and subtitles are copied.
         names: The sound tracks, the first being the one that players choose.
-        track: The index of the sound track that was separated among those of `video`, from 0.
+        audio_track: The sound track of `video` that is separated, as `AudioReader` chooses it.
         sample_rate: In Hz.
         n_channels: Number of channels.
         channel_mask: Which loudspeakers they are for; 0 if that is not known.
@@ -134,14 +141,17 @@ def video_writer(
         AudioError: PyAV is not installed, or `video` has no pictures; once entered, a gap in the sound.
     """
     muxer = _MUXERS[path.suffix.lower()]
+    codec = _CODECS.get(muxer, "aac")
+    if codec == "aac":
+        check_holds("M4A", "AAC", sample_rate, n_channels)
     return MultiTrackWriter(
         path,
         names,
         muxer=muxer,
-        codec=_CODECS.get(muxer, "aac"),
+        codec=codec,
         sample_rate=sample_rate,
         n_channels=n_channels,
         channel_mask=channel_mask,
         bitrate_kbps=bitrate_kbps,
-        copied=CopiedPictures(video, track),
+        copied=CopiedPictures(video, audio_track),
     )

@@ -11,13 +11,14 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from duetto.audio import ffmpeg, libsndfile
+from duetto.audio import libsndfile
 from duetto.audio.atomic import replacing
 from duetto.audio.channels import XIPH_MASKS, XIPH_ORDER, places, same_places
+from duetto.audio.ffmpeg import need_av
 from duetto.audio.formats import check_holds, depth, own_name, stored_bytes, written_rate
 from duetto.audio.header_writer import USUAL_MASKS, Additions, Chunk, mend
 from duetto.audio.resampler import Resampler
-from duetto.audio.sound_track import AAC_MASKS
+from duetto.audio.sound_track import AAC_MASKS, M4AEncoder
 from duetto.audio.tagging import basic_texts, write_tags
 from duetto.audio.tags import Tags
 from duetto.audio.waveform import check_finite, check_n_channels, check_sample_rate
@@ -99,7 +100,7 @@ class AudioWriter:
         else:
             self._check_fits(n_samples or 0)
         if container == "M4A":
-            ffmpeg.need_av(self.path)
+            need_av(self.path)
 
     def __enter__(self) -> Self:
         with ExitStack() as undo, self._explained():
@@ -130,7 +131,7 @@ class AudioWriter:
         self.notes += notes
         if self.container == "M4A":
             mask = self.channel_mask
-            return ffmpeg.Encoder(self._sink, *form, channel_mask=mask, texts=texts, **self._settings)
+            return M4AEncoder(self._sink, *form, channel_mask=mask, texts=texts, **self._settings)
         extensible = self.n_channels > 2 or self.channel_mask not in (0, USUAL_MASKS.get(self.n_channels))
         return libsndfile.open_to_write(
             self._sink,
