@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from duetto.audio.atomic import replacing
 from duetto.audio.ffmpeg import need_av
 from duetto.audio.libsndfile import Sink
-from duetto.audio.sound_track import TAG_NAMES, SoundTrack
+from duetto.audio.sound_track import OPUS_RATE, TAG_NAMES, SoundTrack
 from duetto.audio.waveform import check_finite
 from duetto.errors import AudioError
 
@@ -66,6 +66,7 @@ class MultiTrackWriter:
     Attributes:
         tracks: Name -> track to write to. Blocks are written to all in turn, of the same length.
         notes: What a user should know of the result.
+        resampled: Whether the tracks have another sample rate than what is written.
 
     Raises:
         AudioError: PyAV is not installed; or, once entered, the file cannot be written.
@@ -90,6 +91,7 @@ class MultiTrackWriter:
         self.path, self._muxer, self._copied, self._finish = path, muxer, copied, finish
         self._texts = {TAG_NAMES.get(name, name): text for name, text in texts.items()}
         self._sample_rate = sample_rate
+        self.resampled = codec == "libopus" and sample_rate != OPUS_RATE
         self._sound_track: Callable[[Any], SoundTrack] = partial(
             SoundTrack,
             self._av,

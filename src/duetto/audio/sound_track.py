@@ -18,7 +18,7 @@ AAC_MASKS = {1: (0x4,), 2: (0x3,), 3: (0x7, 0xB, 0x103), 4: (0x107, 0x33), 5: (0
 _BITEXACT = 1 << 23  # AV_CODEC_FLAG_BITEXACT: no version of FFmpeg in the file
 _DEFAULT_KBPS = 96  # per channel
 TAG_NAMES = {"tracknumber": "track"}  # FFmpeg's, where they differ from those of Vorbis comments
-_OPUS_RATE = 48_000  # Hz
+OPUS_RATE = 48_000  # Hz
 _OPUS_EARLY = 1  # samples: Matroska counts in ms, and FFmpeg reads the encoder's delay of 6.5 ms as 7
 
 
@@ -52,7 +52,7 @@ class SoundTrack:
         start: Fraction = Fraction(0),
     ) -> None:
         self._av, self._container = av, container
-        rate = _OPUS_RATE if codec == "libopus" else sample_rate
+        rate = OPUS_RATE if codec == "libopus" else sample_rate
         self._resampler = None if rate == sample_rate else Resampler(sample_rate, rate, n_channels)
         self._layout = hex(channel_mask or AAC_MASKS[n_channels][0])
         self.stream = container.add_stream(codec, rate=rate, layout=self._layout)

@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, BinaryIO, Protocol, Self, cast
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
 from duetto.audio import libsndfile
-from duetto.audio.atomic import replacing
+from duetto.audio.atomic import filling, replacing
 from duetto.audio.channels import XIPH_MASKS, XIPH_ORDER, places, same_places
 from duetto.audio.ffmpeg import need_av
 from duetto.audio.formats import check_holds, depth, own_name, stored_bytes, written_rate
@@ -43,7 +43,8 @@ class AudioWriter:
     context ends well. After an exception it is removed, and a file that was at `path` is untouched.
 
     Args:
-        path: The file to write; missing folders are made.
+        target: The file to write, whose missing folders are made; or a binary file object, which gets the
+            whole file at its position once it is complete.
         sample_rate: Of the blocks, in Hz. Opus that does not know it is written at 48 kHz.
         n_channels: Number of channels.
         container: A key of `EXTENSIONS`. A WAV of more than 4 GiB becomes RF64, which its readers take too.
@@ -65,7 +66,7 @@ class AudioWriter:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        target: str | os.PathLike[str] | BinaryIO,
         *,
         sample_rate: int,
         n_channels: int,
@@ -77,13 +78,14 @@ class AudioWriter:
         tags: Tags | None = None,
         chunks: Sequence[Chunk] = (),
     ) -> None:
-        self.path = Path(path)
-        self.sample_rate = check_sample_rate(sample_rate, str(path))
+        self._file = None if isinstance(target, str | os.PathLike) else target
+        self.path = Path(getattr(target, "name", "the file object") if self._file else cast(Any, target))
+        self.sample_rate = check_sample_rate(sample_rate, str(self.path))
         self.n_channels = n_channels
         self.container = container
         self.subtype = subtype
         self.notes: list[str] = []
-        check_n_channels(n_channels, str(path))
+        check_n_channels(n_channels, str(self.path))
         check_holds(container, subtype, self.sample_rate, n_channels)
         self.channel_mask = _checked_mask(self.path, container, n_channels, channel_mask)
         rate = written_rate(subtype, self.sample_rate)
@@ -104,9 +106,12 @@ class AudioWriter:
 
     def __enter__(self) -> Self:
         with ExitStack() as undo, self._explained():
-            if self.path.exists() and not self.path.is_file():
+            if self._file is not None:
+                self._part = undo.enter_context(filling(self._file))
+            elif self.path.exists() and not self.path.is_file():
                 raise AudioError(f"{self.path} is not a regular file; choose another name to write to")
-            self._part = undo.enter_context(replacing(self.path, unique=True))
+            else:
+                self._part = undo.enter_context(replacing(self.path, unique=True))
             self._sink = undo.enter_context(libsndfile.Sink(self._part, "xb"))
             self._additions = Additions(self._kind, self.n_channels, self.channel_mask, self._chunks)
             self._sink.leave_room(self._additions.n_bytes)
