@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -63,14 +64,21 @@ def load_audio(source: AudioFile, *, audio_track: int | str | None = None) -> tu
 
 
 def save_audio(
-    path: str | os.PathLike[str], audio: ArrayLike, sample_rate: float, *, subtype: str | None = None
+    target: str | os.PathLike[str] | BinaryIO,
+    audio: ArrayLike,
+    sample_rate: float,
+    *,
+    container: str | None = None,
+    subtype: str | None = None,
 ) -> int:
     """Write a whole waveform, atomically; the extension says in which container.
 
     Args:
-        path: Ends in .wav, .w64, .flac, .aiff, .aif, .ogg, .opus, .mp3 or .m4a.
+        target: A path that ends in .wav, .w64, .flac, .aiff, .aif, .ogg, .opus, .mp3 or .m4a, or a binary
+            file object.
         audio: (n_channels, n_samples) or (n_samples,), floats in [-1, 1].
         sample_rate: In Hz.
+        container: Of a file object: WAV, RF64, W64, FLAC, AIFF, OGG, OPUS, MP3 or M4A.
         subtype: By default FLOAT for WAV and W64, PCM_24 for FLAC and AIFF.
 
     Returns:
@@ -88,15 +96,18 @@ def save_audio(
         True
     """
     waveform = check_waveform(audio, sample_rate=sample_rate)
-    container = CONTAINERS.get(Path(path).suffix.lower())
-    if container is None:
-        raise AudioError(f"{path} has no extension of an audio file; allowed: {', '.join(CONTAINERS)}")
+    if isinstance(target, str | os.PathLike):
+        container = container or CONTAINERS.get(Path(target).suffix.lower())
+        if container is None:
+            raise AudioError(f"{target} has no extension of an audio file; allowed: {', '.join(CONTAINERS)}")
+    elif container not in EXTENSIONS:
+        raise AudioError(f"container={container!r}: a file object needs one of {', '.join(EXTENSIONS)}")
     subtype = subtype or default_subtype(container)
     bits = depth(subtype)
     block, n_clipped = (waveform, 0) if bits is None else quantise(waveform, bits)
     n_channels, n_samples = waveform.shape
     with AudioWriter(
-        path,
+        target,
         sample_rate=int(sample_rate),
         n_channels=n_channels,
         container=container,

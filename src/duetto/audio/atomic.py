@@ -2,9 +2,12 @@
 
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 
 @contextmanager
@@ -37,6 +40,20 @@ def replacing(path: Path, *, unique: bool = False) -> Iterator[Path]:
             for folder in missing:
                 folder.rmdir()
         raise
+
+
+@contextmanager
+def filling(file: BinaryIO) -> Iterator[Path]:
+    """A temporary path; what is in its file goes to a binary file object if the block ends well.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    with tempfile.TemporaryDirectory(prefix="duetto-") as folder:
+        part = Path(folder, "part")
+        yield part
+        with part.open("rb") as whole:
+            shutil.copyfileobj(whole, file)
 
 
 def flush(path: Path) -> None:

@@ -1,12 +1,11 @@
 """What FFmpeg reads and writes, through PyAV, where libsndfile cannot: films, M4A, WMA, AC-3 and more."""
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -19,12 +18,6 @@ from duetto.audio.waveform import check_n_channels, check_sample_rate
 from duetto.errors import AudioError
 
 _CONTAINERS = {"mov": "MP4", "aac": "ADTS", "mpegts": "MPEG-TS", "ogg": "OGG FLAC"}  # by FFmpeg's names
-AAC_MASKS = {1: (0x4,), 2: (0x3,), 3: (0x7, 0xB, 0x103), 4: (0x107, 0x33), 5: (0x37,), 6: (0x3F,)}
-"""The channel masks that AAC can tell, by number of channels; the first where none is known."""
-
-_TAG_NAMES = {"tracknumber": "track"}  # FFmpeg's, where they differ from those of Vorbis comments
-_BITEXACT = 1 << 23  # AV_CODEC_FLAG_BITEXACT: no version of FFmpeg in the file
-_DEFAULT_KBPS = 96  # per channel
 _SPEAKERS = (
     "FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC", "BC", "SL", "SR", "TC", "TFL", "TFC", "TFR", "TBL",
     "TBC", "TBR",
@@ -45,7 +38,7 @@ _SECOND = 1_000_000  # FFmpeg's unit of a container's duration
 
 
 @cache
-def _allowed_formats() -> str:
+def allowed_formats() -> str:
     """All formats that FFmpeg reads but playlists, pictures and devices, so that it opens no other file."""
     import av
 
@@ -169,7 +162,7 @@ class Source:
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any]]:
-        options = {"protocol_whitelist": "none", "format_whitelist": _allowed_formats()}
+        options = {"protocol_whitelist": "none", "format_whitelist": allowed_formats()}
         with self._file.opened() as binary:
             _check_whole_avi(self._file, binary)
             try:
@@ -181,24 +174,29 @@ class Source:
                 ) from error
             try:
                 with container:
-                    yield container, self._chosen(container)
+                    yield container, choose_track(container, self._track, self._file.name)
             except (self._av.FFmpegError, ValueError, IndexError) as error:
                 raise AudioError(
                     f"{self._file.name} is truncated or damaged, or its codec is unknown: {_words(error)}"
                 ) from error
 
-    def _chosen(self, container: Any) -> Any:
-        """The sound track that is wanted."""
-        tracks, wanted = container.streams.audio, self._track
-        if not tracks:
-            raise AudioError(f"{self._file.name} holds no sound; give a file with audio in it")
-        if wanted is None:
-            return container.streams.best("audio") or tracks[0]
-        for number, track in enumerate(tracks, 1):
-            if wanted == number or str(wanted).lower() == (track.language or "").lower():
-                return track
-        listed = ", ".join(f"{number} ({_described(track)})" for number, track in enumerate(tracks, 1))
-        raise AudioError(f"{self._file.name} has no sound track {wanted!r}; it has {listed}")
+
+def choose_track(container: Any, wanted: int | str | None, name: str) -> Any:
+    """The sound track of an open file that is wanted: its number from 1, its language, or None for the best.
+
+    Raises:
+        AudioError: The file, which is called `name`, has no such track.
+    """
+    tracks = container.streams.audio
+    if not tracks:
+        raise AudioError(f"{name} holds no sound; give a file with audio in it")
+    if wanted is None:
+        return container.streams.best("audio") or tracks[0]
+    for number, track in enumerate(tracks, 1):
+        if wanted == number or str(wanted).lower() == (track.language or "").lower():
+            return track
+    listed = ", ".join(f"{number} ({_described(track)})" for number, track in enumerate(tracks, 1))
+    raise AudioError(f"{name} has no sound track {wanted!r}; it has {listed}")
 
 
 def _check_whole_avi(file: InputFile, binary: BinaryIO) -> None:
@@ -278,58 +276,3 @@ def _native(frame: Any) -> NDArray[Any]:
     if samples.dtype == np.int16:
         return samples.T.astype(np.int32) << 16
     return samples.T
-
-
-class Encoder:
-    """Writes M4A: AAC in MP4, of the length that went in.
-
-    Args:
-        sink: where to.
-        sample_rate: in Hz.
-        n_channels: number of channels.
-        channel_mask: one of `AAC_MASKS`, or 0.
-        texts: tags by their names in Vorbis comments.
-        bitrate_kbps: of the whole; by default 96 per channel.
-    """
-
-    def __init__(
-        self,
-        sink: BinaryIO,
-        sample_rate: int,
-        n_channels: int,
-        *,
-        channel_mask: int = 0,
-        texts: Mapping[str, str] = MappingProxyType({}),
-        bitrate_kbps: float | None = None,
-    ) -> None:
-        self._av = need_av(Path(str(sink.name)))
-        # the length of the whole is told in units of this scale: one sample, not a millisecond
-        options = {"movie_timescale": str(sample_rate), "fflags": "+bitexact"}
-        self._container = self._av.open(sink, "w", format="ipod", options=options)
-        self._container.metadata.update({_TAG_NAMES.get(name, name): text for name, text in texts.items()})
-        self._layout = hex(channel_mask or AAC_MASKS[n_channels][0])
-        self._stream = self._container.add_stream("aac", rate=sample_rate, layout=self._layout)
-        self._sample_rate, self._unit = sample_rate, Fraction(1, sample_rate)
-        codec = self._stream.codec_context
-        codec.format, codec.time_base = "fltp", self._unit
-        codec.bit_rate = round(1000 * (bitrate_kbps or _DEFAULT_KBPS * n_channels))
-        codec.flags |= _BITEXACT
-        self._n_written, self._closed = 0, False
-
-    def write(self, samples: NDArray[np.float32]) -> None:
-        """Append (n, n_channels) floats."""
-        if not len(samples):
-            return
-        frame = self._av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(samples.T, np.float32), format="fltp", layout=self._layout
-        )
-        frame.sample_rate, frame.time_base, frame.pts = self._sample_rate, self._unit, self._n_written
-        self._n_written += len(samples)
-        self._container.mux(self._stream.encode(frame))
-
-    def close(self) -> None:
-        """Write what is left, and the index; once."""
-        if not self._closed:
-            self._closed = True
-            self._container.mux(self._stream.encode(None))
-            self._container.close()

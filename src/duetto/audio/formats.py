@@ -17,6 +17,9 @@ EXTENSIONS = {
 CONTAINERS = {extension: container for container, extension in EXTENSIONS.items()} | {".aif": "AIFF"}
 """The container of each extension."""
 
+MULTI_TRACK = ("VIDEO", "STEM.MP4")
+"""What is written with sound tracks for stems: the song's video file again, or the format of DJ software."""
+
 AUDIO_SUFFIXES = frozenset(CONTAINERS) | {
     ".3gp", ".aac", ".ac3", ".aifc", ".ape", ".asf", ".au", ".avi", ".avr", ".bwf", ".caf", ".dts", ".eac3",
     ".flv", ".m2ts", ".m4b", ".m4v", ".mka", ".mkv", ".mov", ".mp1", ".mp2", ".mp4", ".mpc", ".mpeg", ".mpg",
@@ -115,7 +118,7 @@ def output_format(
 
     Args:
         info: The file that was separated.
-        container: A key of `EXTENSIONS`, if not the default.
+        container: A key of `EXTENSIONS`, or one of `MULTI_TRACK`, if not the default.
         subtype: A subtype, if not the default; without `container`, WAV if the file's cannot hold it.
 
     Returns:
@@ -124,6 +127,10 @@ def output_format(
     Raises:
         AudioError: The container or subtype is unknown, or cannot hold the subtype, sample rate or channels.
     """
+    if container in MULTI_TRACK:
+        if subtype is not None:
+            raise AudioError(f"{container} has no subtype {subtype!r}; its sound is AAC or Opus")
+        return container, "AAC"
     if container is None:
         container = "WAV" if info.lossy or info.container not in EXTENSIONS else info.container
         wanted = subtype or (

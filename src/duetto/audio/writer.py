@@ -5,18 +5,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, BinaryIO, Protocol, Self, cast
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from duetto.audio import ffmpeg, libsndfile
-from duetto.audio.atomic import replacing
+from duetto.audio import libsndfile
+from duetto.audio.atomic import filling, replacing
 from duetto.audio.channels import XIPH_MASKS, XIPH_ORDER, places, same_places
+from duetto.audio.ffmpeg import need_av
 from duetto.audio.formats import check_holds, depth, own_name, stored_bytes, written_rate
 from duetto.audio.header_writer import USUAL_MASKS, Additions, Chunk, mend
 from duetto.audio.resampler import Resampler
+from duetto.audio.sound_track import AAC_MASKS, M4AEncoder
 from duetto.audio.tagging import basic_texts, write_tags
 from duetto.audio.tags import Tags
 from duetto.audio.waveform import check_finite, check_n_channels, check_sample_rate
@@ -41,7 +43,8 @@ class AudioWriter:
     context ends well. After an exception it is removed, and a file that was at `path` is untouched.
 
     Args:
-        path: The file to write; missing folders are made.
+        target: The file to write, whose missing folders are made; or a binary file object, which gets the
+            whole file at its position once it is complete.
         sample_rate: Of the blocks, in Hz. Opus that does not know it is written at 48 kHz.
         n_channels: Number of channels.
         container: A key of `EXTENSIONS`. A WAV of more than 4 GiB becomes RF64, which its readers take too.
@@ -63,7 +66,7 @@ class AudioWriter:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        target: str | os.PathLike[str] | BinaryIO,
         *,
         sample_rate: int,
         n_channels: int,
@@ -75,13 +78,14 @@ class AudioWriter:
         tags: Tags | None = None,
         chunks: Sequence[Chunk] = (),
     ) -> None:
-        self.path = Path(path)
-        self.sample_rate = check_sample_rate(sample_rate, str(path))
+        self._file = None if isinstance(target, str | os.PathLike) else target
+        self.path = Path(getattr(target, "name", "the file object") if self._file else cast(Any, target))
+        self.sample_rate = check_sample_rate(sample_rate, str(self.path))
         self.n_channels = n_channels
         self.container = container
         self.subtype = subtype
         self.notes: list[str] = []
-        check_n_channels(n_channels, str(path))
+        check_n_channels(n_channels, str(self.path))
         check_holds(container, subtype, self.sample_rate, n_channels)
         self.channel_mask = _checked_mask(self.path, container, n_channels, channel_mask)
         rate = written_rate(subtype, self.sample_rate)
@@ -98,13 +102,16 @@ class AudioWriter:
         else:
             self._check_fits(n_samples or 0)
         if container == "M4A":
-            ffmpeg.need_av(self.path)
+            need_av(self.path)
 
     def __enter__(self) -> Self:
         with ExitStack() as undo, self._explained():
-            if self.path.exists() and not self.path.is_file():
+            if self._file is not None:
+                self._part = undo.enter_context(filling(self._file))
+            elif self.path.exists() and not self.path.is_file():
                 raise AudioError(f"{self.path} is not a regular file; choose another name to write to")
-            self._part = undo.enter_context(replacing(self.path, unique=True))
+            else:
+                self._part = undo.enter_context(replacing(self.path, unique=True))
             self._sink = undo.enter_context(libsndfile.Sink(self._part, "xb"))
             self._additions = Additions(self._kind, self.n_channels, self.channel_mask, self._chunks)
             self._sink.leave_room(self._additions.n_bytes)
@@ -129,7 +136,7 @@ class AudioWriter:
         self.notes += notes
         if self.container == "M4A":
             mask = self.channel_mask
-            return ffmpeg.Encoder(self._sink, *form, channel_mask=mask, texts=texts, **self._settings)
+            return M4AEncoder(self._sink, *form, channel_mask=mask, texts=texts, **self._settings)
         extensible = self.n_channels > 2 or self.channel_mask not in (0, USUAL_MASKS.get(self.n_channels))
         return libsndfile.open_to_write(
             self._sink,
@@ -221,7 +228,7 @@ def _checked_mask(path: Path, container: str, n_channels: int, channel_mask: int
     known = {
         "OGG": (XIPH_MASKS.get(n_channels, 0),),
         "OPUS": (XIPH_MASKS.get(n_channels, 0),),
-        "M4A": ffmpeg.AAC_MASKS.get(n_channels, ()),
+        "M4A": AAC_MASKS.get(n_channels, ()),
     }.get(container)
     if not channel_mask or known is None:
         return channel_mask

@@ -113,11 +113,11 @@ def _track(_: click.Context, __: click.Parameter, value: str | None) -> int | st
     return int(value) if value is not None and value.isdecimal() else value
 
 
-FORMATS = ("wav", "flac", "mp3", "ogg", "opus", "m4a")
+FORMATS = ("wav", "flac", "mp3", "ogg", "opus", "m4a", "stem.mp4", "video")
 _SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}
 _FORMATS_OF = {
     "bit_depth": ("wav", "flac"),
-    "bitrate": ("mp3", "opus", "m4a"),
+    "bitrate": ("mp3", "opus", "m4a", "stem.mp4", "video"),
     "quality": ("mp3", "ogg", "flac"),
 }
 
@@ -126,7 +126,8 @@ _FILE_OPTIONS = (
         "--format",
         type=click.Choice(FORMATS, case_sensitive=False),
         show_default="the song's own, or wav for a song in a lossy format",
-        help="Format of the stems.",
+        help="Format of the stems. stem.mp4 is one file for DJ software; video is the song's video file "
+        "again, with the stems as its sound.",
     ),
     click.option(
         "--stem",
@@ -145,7 +146,7 @@ _FILE_OPTIONS = (
         type=click.FloatRange(8, 512),
         metavar="KBITS",
         show_default="the encoder's own",
-        help="Bit rate of mp3, opus and m4a in kbit/s.",
+        help="Bit rate of mp3, opus and m4a, or of each sound track, in kbit/s.",
     ),
     click.option(
         "--quality",

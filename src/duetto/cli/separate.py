@@ -111,6 +111,7 @@ class _Display:
     def __init__(self, output: str, bar: Bar, n_songs: int) -> None:
         self._output, self._bar, self._n_songs = output, bar, n_songs
         self._n_finished, self._note = 0, ""
+        self._said = set[str]()
 
     def samples(self, done: int, total: int) -> None:
         """Move the bar within a song."""
@@ -127,7 +128,9 @@ class _Display:
         if record.error:
             complain(record.error)
         for note in record.notes if record.status == "done" else ():
-            complain(note)
+            if note not in self._said:  # what is true of all songs is said once
+                self._said.add(note)
+                complain(note)
         if record.n_clipped and record.status == "done":
             complain(f"{record.song}: {record.n_clipped} samples clipped; --bit-depth 32f avoids it")
         self._n_finished = summary.n_finished

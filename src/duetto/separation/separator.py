@@ -1,10 +1,10 @@
 """Separator: a waveform, a stream of blocks or a file to its stems, in constant memory."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import lru_cache
-from typing import Literal, cast
+from typing import BinaryIO, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -183,7 +183,7 @@ class Separator:
     def separate_file(
         self,
         song: AudioFile,
-        out: str | os.PathLike[str] = "separated",
+        out: str | os.PathLike[str] | Mapping[str, BinaryIO] = "separated",
         options: FileOptions = DEFAULT_OPTIONS,
         *,
         progress: Progress | None = None,
@@ -192,7 +192,8 @@ class Separator:
 
         Args:
             song: path of an audio file, its content as bytes, or a binary file object that can seek.
-            out: folder for the stems; it is made, and files appear in it only when they are complete.
+            out: folder for the stems; it is made, and files appear in it only when they are complete. Or
+                binary file objects by stem, which get whole files.
             options: what is written.
             progress: called with the number of samples done and of all samples. What it raises stops the
                 work and reaches the caller; that is how to cancel.

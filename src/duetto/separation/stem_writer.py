@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +11,12 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from duetto.audio import EXTENSIONS, AudioInfo, AudioWriter, output_format
-from duetto.audio.encoding import encoder_settings
-from duetto.audio.formats import depth, written_rate
-from duetto.audio.tagging import read_tags
-from duetto.audio.timeline import timeline_chunks
+from duetto.audio import EXTENSIONS, AudioInfo, output_format
+from duetto.audio.formats import MULTI_TRACK, depth
+from duetto.audio.video_writer import video_extension
 from duetto.errors import AudioError, ConfigError
-from duetto.separation.remainder import STEMS, mix_block, null_residual, split_block
+from duetto.separation.remainder import STEMS, mix_block, null_residual, split_block, to_real
+from duetto.separation.stem_outputs import stem_outputs
 
 TEMPLATE = "{model}/{parent}/{track}/{stem}.{ext}"
 
@@ -43,7 +42,9 @@ class FileOptions:
 
     Attributes:
         template: path of a stem below the output folder.
-        container: "WAV", "FLAC", "MP3", ...; by default the song's own, or WAV if that is lossy.
+        container: "WAV", "FLAC", "MP3", ...; by default the song's own, or WAV if that is lossy. "VIDEO" is
+            the song's video file again with the stems as its sound, "STEM.MP4" a file for DJ software with
+            the song and its stems as sound tracks.
         subtype: "PCM_16", "FLOAT", ...; by default the song's own depth.
         stems: which stems are written; those left out are neither encoded nor kept.
         mix: decibels by stem: one file, a song of these levels named "mix", is written in the stems' place;
@@ -72,11 +73,24 @@ class FileOptions:
 
     @property
     def written(self) -> tuple[str, ...]:
-        """The names of what is written: the stems, or "mix"."""
+        """The names of the files that are written: the stems, "mix", or "stems" for a file of both."""
+        if self.container in MULTI_TRACK and self.tracks == STEMS:
+            return ("stems",)
+        return self.tracks
+
+    @property
+    def tracks(self) -> tuple[str, ...]:
+        """The stems that are written, or "mix"."""
         return ("mix",) if self.mix else self.stems
 
     def __post_init__(self) -> None:
         _check_stems(self.stems, self.mix)
+        if self.container == "STEM.MP4" and self.tracks != STEMS:
+            raise ConfigError(
+                "a stem.mp4 file holds both stems; choose another format, or no stem and no mix"
+            )
+        if self.container == "VIDEO" and (self.start_seconds, self.end_seconds) != (0.0, None):
+            raise ConfigError("a video is written whole; choose another format, or neither start nor end")
         end = math.inf if self.end_seconds is None else self.end_seconds
         if not 0 <= self.start_seconds < end:
             raise ConfigError(
@@ -102,7 +116,8 @@ class SeparatedFile:
 
     Attributes:
         info: the input.
-        paths: stem -> file; with `FileOptions.mix` "mix" -> file.
+        paths: stem -> file; with `FileOptions.mix` "mix" -> file, and "stems" -> file where one file holds
+            all. Empty where the stems went to file objects.
         n_clipped: samples whose value did not fit the output's integers and was saturated.
         peaks: stem -> largest absolute sample, full scale being 1, before lossy coding.
         null_residual: largest |sum of the stems - mixture| before lossy coding, full scale being 1; 0 where
@@ -133,11 +148,17 @@ def stem_paths(
     Raises:
         ConfigError: a template with an unknown field, or one that gives two stems the same path.
     """
-    extension = EXTENSIONS.get(container, "").removeprefix(".")
     song = Path(song)
+    special = {"VIDEO": video_extension(song), "STEM.MP4": ".stem.mp4"}
+    extension = (EXTENSIONS | special).get(container, "").removeprefix(".")
     fields = {"model": model, "parent": "", "track": song.stem, "name": song.name, "ext": extension}
     try:
-        paths = {stem: Path(out, template.format(stem=stem, **fields).lstrip("/")) for stem in stems}
+        paths = {
+            stem: Path(
+                out, template.format(stem=song.stem if stem == "stems" else stem, **fields).lstrip("/")
+            )
+            for stem in stems
+        }
     except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
         raise ConfigError(
             f"template {template!r}: {error}; its fields are {{model}}, {{parent}}, {{track}}, {{name}}, "
@@ -158,7 +179,7 @@ class StemFiles:
         song: path of the song.
         info: its format and length.
         model: name of the model.
-        out: folder for the stems.
+        out: folder for the stems, or stem -> binary file object.
         options: what is written.
         content: what holds the song: its path, or a file object, of which `song` is the name.
 
@@ -179,7 +200,7 @@ class StemFiles:
         info: AudioInfo,
         *,
         model: str,
-        out: str | os.PathLike[str],
+        out: str | os.PathLike[str] | Mapping[str, BinaryIO],
         options: FileOptions,
         content: Path | BinaryIO,
     ) -> None:
@@ -187,52 +208,47 @@ class StemFiles:
         self.start, self.stop = _part(song, info, options)
         container, subtype = output_format(info, container=options.container, subtype=options.subtype)
         self._bits_out, self._double = depth(subtype), subtype == "DOUBLE"
-        self.paths = stem_paths(
-            model, song, out, template=options.template, container=container, stems=options.written
-        )
-        _refuse_overwriting(song, self.paths.values())
-        _refuse_outside(Path(out), self.paths.values())
-        tags, self._notes = read_tags(content)
-        is_wav = container in ("WAV", "RF64")
-        chunks = timeline_chunks(content, start=self.start, stop=self.stop) if is_wav else ()
-        settings = encoder_settings(
-            container,
-            sample_rate=info.sample_rate,
-            n_channels=info.n_channels,
+        self.paths: dict[str, Path] = {}
+        if isinstance(out, Mapping):
+            if set(out) != set(options.written):
+                wanted = ", ".join(options.written)
+                raise ConfigError(f"out has the file objects {', '.join(out)}; give one for each of {wanted}")
+        else:
+            self.paths = stem_paths(
+                model, song, out, template=options.template, container=container, stems=options.written
+            )
+            _refuse_overwriting(song, self.paths.values())
+            _refuse_outside(Path(out), self.paths.values())
+        self._names, self._tracks = options.written, options.tracks
+        self._outputs = stem_outputs(
+            out if isinstance(out, Mapping) else self.paths,
+            options.tracks,
+            song=song,
+            content=content,
+            info=info,
+            part=(self.start, self.stop),
+            container=container,
+            subtype=subtype,
             bitrate_kbps=options.bitrate_kbps,
             quality=options.quality,
+            audio_track=options.audio_track,
         )
-        self._writers = {
-            stem: AudioWriter(
-                path,
-                sample_rate=info.sample_rate,
-                n_channels=info.n_channels,
-                container=container,
-                subtype=subtype,
-                n_samples=self.stop - self.start,
-                channel_mask=info.channel_mask,
-                settings=settings,
-                tags=tags and tags.of_stem(stem, song.stem),
-                chunks=chunks,
-            )
-            for stem, path in self.paths.items()
-        }
-        self._gains = {stem: 10 ** (level / 20) for stem, level in (options.mix or {}).items()}
-        self._n_clipped = 0
-        self._peaks = dict.fromkeys(self.paths, 0.0)
-        rate = written_rate(subtype, info.sample_rate)
-        if rate != info.sample_rate:
+        self._notes = list(self._outputs.notes)
+        if self._outputs.resampled:
             self._notes.append(
-                f"{song}: the stems are resampled from {info.sample_rate} to {rate} Hz, which Opus needs; no "
+                f"{song}: the stems are resampled from {info.sample_rate} to 48000 Hz, which Opus needs; no "
                 "exact sum is promised for them"
             )
-        self._residual = 0.0 if options.written == STEMS and rate == info.sample_rate else None
+        self._gains = {stem: 10 ** (level / 20) for stem, level in (options.mix or {}).items()}
+        self._n_clipped = 0
+        self._peaks = dict.fromkeys(options.tracks, 0.0)
+        self._residual = 0.0 if options.tracks == STEMS and not self._outputs.resampled else None
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            for writer in self._writers.values():
-                stack.enter_context(writer)
+            for file in self._outputs.files:
+                stack.enter_context(file)
             self._stack = stack.pop_all()
         return self
 
@@ -242,12 +258,11 @@ class StemFiles:
     @property
     def result(self) -> SeparatedFile:
         """What was written, once it is complete."""
-        notes = dict.fromkeys(
-            [*self._notes, *(note for writer in self._writers.values() for note in writer.notes)]
-        )
-        return SeparatedFile(
-            self.info, self.paths, self._n_clipped, self._peaks, self._residual, tuple(notes)
-        )
+        notes = dict.fromkeys([*self._notes, *(note for file in self._outputs.files for note in file.notes)])
+        peaks = self._peaks
+        if self._names != self._tracks:  # all stems in one file
+            peaks = dict.fromkeys(self._names, max(peaks.values()))
+        return SeparatedFile(self.info, self.paths, self._n_clipped, peaks, self._residual, tuple(notes))
 
     def write(self, mixture: NDArray[Any], vocals: NDArray[np.float32]) -> None:
         """Append a block of the mixture, in the file's own numbers, divided by the estimate of its vocals."""
@@ -258,14 +273,14 @@ class StemFiles:
             )
             stems = {"mix": mixed}
         else:
-            wanted = tuple(self.paths)
             stems, n_clipped = split_block(
-                mixture, vocals, bits=bits, bits_out=bits_out, double=self._double, stems=wanted
+                mixture, vocals, bits=bits, bits_out=bits_out, double=self._double, stems=self._tracks
             )
         full_scale = 1.0 if bits_out is None else 2.0 ** (bits_out - 1)
-        for stem, writer in self._writers.items():
-            writer.write(stems[stem])
-            peak = max(-float(stems[stem].min()), float(stems[stem].max())) / full_scale
+        for name, track in self._outputs.tracks.items():
+            track.write(to_real(mixture, bits) if name == "mixture" else stems[name])
+        for stem, block in stems.items():
+            peak = max(-float(block.min()), float(block.max())) / full_scale
             self._peaks[stem] = max(self._peaks[stem], peak)
         if self._residual is not None:
             self._residual = max(self._residual, null_residual(mixture, bits, stems, bits_out))
