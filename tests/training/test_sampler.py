@@ -196,7 +196,7 @@ def test_full_batches_hold_one_copy_for_every_shift(shift_samples: int) -> None:
 def test_recipes_without_scenes_draw_what_they_always_drew(
     settings: dict[str, float], vocals: float, accompaniment: float
 ) -> None:
-    """Golden sums of the version before there were scenes: papers' rows can be trained again."""
+    """Golden sums since every mixture has its own seed."""
     sums = mixer(**settings).batch(7, range(6)).sum((0, 2, 3), dtype=float)
     assert sums == pytest.approx([vocals, accompaniment], rel=1e-6)
 
