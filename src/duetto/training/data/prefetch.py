@@ -3,7 +3,7 @@
 import multiprocessing
 from collections.abc import Callable
 from multiprocessing.queues import Queue
-from queue import Empty
+from queue import Empty, Full
 from types import TracebackType
 from typing import Self
 
@@ -17,7 +17,7 @@ Mix = Callable[[int], Waveform]
 """From a step to its batch; it can be pickled, and the batch depends on the step alone."""
 
 POLL_SECONDS = 1.0
-"""How often it is checked whether a worker that has given nothing is still alive."""
+"""How often a process that waits for another one checks whether that is still alive."""
 
 
 class Prefetcher:
@@ -88,13 +88,25 @@ class Prefetcher:
 
 
 def _work(mix: Mix, step: int, stride: int, queue: "Queue[Waveform | Exception]") -> None:
-    """Mix steps until the process is ended; an error is handed to the process that trains."""
+    """Mix steps until the training process ends; an error is handed to it."""
     while True:
         try:
             batch: Waveform | Exception = mix(step)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 - whatever it is, the training process reports it
             batch = error
-        queue.put(batch)
-        if isinstance(batch, Exception):
+        if not _put(queue, batch) or isinstance(batch, Exception):
             return
         step += stride
+
+
+def _put(queue: "Queue[Waveform | Exception]", batch: Waveform | Exception) -> bool:
+    """Wait until there is room in the queue; False if the training process has ended, killed for instance."""
+    parent = multiprocessing.parent_process()
+    while parent is not None and parent.is_alive():
+        try:
+            queue.put(batch, timeout=POLL_SECONDS)
+        except Full:
+            continue
+        return True
+    queue.cancel_join_thread()  # nobody reads what is left in it
+    return False
