@@ -21,7 +21,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from duetto.models.onnx_model import DEFAULT_MODEL
+from duetto.models.registry import DEFAULT_MODEL
 from separate import Run, make_song, measure, separate_command
 
 ARCHITECTURES = str(Path(__file__).parent / "architectures.py")

@@ -20,9 +20,10 @@ import numpy as np
 from duetto import Separator
 from duetto.audio import AudioReader
 from duetto.dsp.stft import STFT
-from duetto.models.onnx_model import DEFAULT_MODEL, Bundle
-from duetto.separation.frontend import Analysis
-from duetto.separation.stateful import Carried
+from duetto.models.onnx_model import OnnxModel, probe_input
+from duetto.models.registry import DEFAULT_MODEL
+from duetto.separation.frontend import Frontend
+from duetto.separation.stateful import StatefulInference
 from duetto.separation.stem_writer import StemFiles
 from separate import make_song
 
@@ -30,10 +31,10 @@ RATE = 44_100
 STAGES = {
     "decode": (AudioReader, "blocks"),
     "STFT": (STFT, "forward"),
-    "network's input": (Analysis, "network_input"),
-    "network": (Bundle, "carry"),
-    "masks": (Analysis, "vocals"),
-    "inverse STFT": (STFT, "added"),
+    "network's input": (Frontend, "network_input"),
+    "network": (OnnxModel, "step"),
+    "masks": (Frontend, "vocals"),
+    "inverse STFT": (STFT, "overlap_add"),
     "remainder and encode": (StemFiles, "write"),
 }
 
@@ -66,20 +67,20 @@ def main() -> None:
 def timed(function: Callable[..., Any], name: str, spent: dict[str, float]) -> Callable[..., Any]:
     """The same function or generator, which adds its processor time to `spent`; stages never overlap."""
 
-    def pieces(iterator: Iterator[Any]) -> Iterator[Any]:
+    def parts(iterator: Iterator[Any]) -> Iterator[Any]:
         while True:
             start = time.thread_time()
-            piece = next(iterator, None)
+            part = next(iterator, None)
             spent[name] += time.thread_time() - start
-            if piece is None:
+            if part is None:
                 return
-            yield piece
+            yield part
 
     def wrapped(*args: Any, **options: Any) -> Any:
         start = time.thread_time()
         result = function(*args, **options)
         spent[name] += time.thread_time() - start
-        return pieces(result) if isinstance(result, Iterator) else result
+        return parts(result) if isinstance(result, Iterator) else result
 
     return wrapped
 
@@ -95,28 +96,29 @@ def run(separator: Separator, song: Path, spent: dict[str, float]) -> tuple[floa
 
 def report_limit(separator: Separator, seconds: float, song_seconds: float) -> None:
     """Print the network's operations, its rate and the processor's."""
-    way = cast(Carried, separator._way(RATE))
-    n_pieces = song_seconds * RATE / (way._n_frames * way.analyses[0].stft.hop_length)
-    work = n_pieces * separator.settings.n_passes * gflop(cast(Bundle, way.network), way._n_frames)
+    inference = cast(StatefulInference, separator._inference(RATE))
+    n_chunks = song_seconds * RATE / (inference.n_frames * inference.frontends[0].stft.hop_length)
+    model = cast(OnnxModel, inference.model)
+    work = n_chunks * separator.settings.n_passes * gflop(model, inference.n_frames)
     limit = matrix_limit()
     print(f"\nThe network: {work:.0f} GFLOP at {work / seconds:.1f} GFLOP/s; matrix products reach")
     print(f"{limit:.1f} GFLOP/s here: it runs at {work / seconds / limit:.0%} of the limit.")
 
 
-def gflop(bundle: Bundle, n_frames: int) -> float:
-    """Operations of the network on a piece in the middle of a song; a sum and a product count as two."""
+def gflop(model: OnnxModel, n_frames: int) -> float:
+    """Operations of the network on a chunk in the middle of a song; a sum and a product count as two."""
     from torch.utils.flop_counter import FlopCounterMode
 
     from duetto.training.config_io import parse_config
     from duetto.training.networks import build_network
-    from duetto.training.torch_model import NetworkEstimator
+    from duetto.training.torch_model import TorchModel
 
-    config = parse_config(bundle.metadata.recipe)
-    estimator = NetworkEstimator(config, build_network(config.network, bundle.metadata.stft.n_bins).eval())
-    piece = estimator.probe(n_frames)
-    _, state = estimator.carry(piece, None, follows=True)
+    config = parse_config(model.metadata.recipe)
+    network = TorchModel(config, build_network(config.network, model.metadata.stft.n_bins).eval())
+    chunk = probe_input(model.metadata, n_frames)
+    _, state = network.step(chunk, None, is_last=False)
     with FlopCounterMode(display=False) as counter:
-        estimator.carry(piece, state, follows=True)
+        network.step(chunk, state, is_last=False)
     return counter.get_total_flops() / 1e9
 
 

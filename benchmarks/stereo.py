@@ -1,4 +1,4 @@
-"""Measures what the network should hear of a stereo song: each channel alone, or all of them in some sum.
+"""Measures which magnitude of a stereo song a network should get: of each channel, or of mid and side.
 
 Usage: python benchmarks/stereo.py DATA [--model drnn] [--mixtures 16]
 
@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from duetto import Separator, si_sdr
-from duetto.separation import frontend as room
+from duetto.separation import frontend
 from resolution_matched import RATE, mixtures
 
-Listen = Callable[[NDArray[np.complex64]], NDArray[np.float32]]
+Magnitude = Callable[[NDArray[np.complex64]], NDArray[np.float32]]
 NEIGHBOUR = 5  # whose music is on the other side
 
 
@@ -31,10 +31,11 @@ def main() -> None:
     separator = Separator(options.model)
     tracks = list(mixtures(options.data, options.mixtures))
     songs = {name: [stage(tracks, k, pan) for k in range(len(tracks))] for name, pan in PLACES.items()}
-    print(f"| the network hears | {' | '.join(f'voice {name}' for name in songs)} |")
+    print(f"| input of the network | {' | '.join(f'voice {name}' for name in songs)} |")
     print("|---|" + "---|" * len(songs))
-    for name, listen in LISTENS.items():
-        cells = [np.mean([score(separator, listen, *song) for song in placed]) for placed in songs.values()]
+    for name, magnitude in INPUTS.items():
+        found = [[score(separator, magnitude, *song) for song in placed] for placed in songs.values()]
+        cells = np.mean(found, axis=1)
         print(f"| {name} | {' | '.join(f'{cell:.2f}' for cell in cells)} |", flush=True)
 
 
@@ -48,29 +49,34 @@ def stage(tracks: list, k: int, pan: NDArray[np.float32]) -> tuple[NDArray[np.fl
 
 
 def score(
-    separator: Separator, listen: Listen | None, mixture: NDArray[np.float32], vocals: NDArray[np.float32]
+    separator: Separator,
+    magnitude: Magnitude | None,
+    mixture: NDArray[np.float32],
+    vocals: NDArray[np.float32],
 ) -> float:
-    if listen is None:
+    if magnitude is None:
         return si_sdr(vocals, np.stack([separator.separate(channel, RATE)["vocals"] for channel in mixture]))
-    with patch.object(room, "_loudness", listen):
+    with patch.object(frontend, "_magnitude", magnitude):
         return si_sdr(vocals, separator.separate(mixture, RATE)["vocals"])
 
 
-def mean_and_power(share: float) -> Listen:
-    def listen(seen: NDArray[np.complex64]) -> NDArray[np.float32]:
-        mean, power = np.abs(seen.mean(axis=0)) ** 2, (np.abs(seen) ** 2).mean(axis=0)
-        return np.sqrt(share * mean + (1 - share) * power)
+def mid_and_side(weight: float) -> Magnitude:
+    """The power of the mid, and a part of that of the side."""
 
-    return listen
+    def magnitude(channels: NDArray[np.complex64]) -> NDArray[np.float32]:
+        mid, side = np.abs(channels) ** 2
+        return np.sqrt(mid + weight * side)
+
+    return magnitude
 
 
 PLACES = {"in the middle": np.float32([1, 1]), "6 dB left": np.float32([4 / 3, 2 / 3])}
-LISTENS = {
+INPUTS = {
     "each channel alone": None,
-    "mean power of the channels": mean_and_power(0),
-    "half of each": mean_and_power(0.5),
-    "nine tenths mean (as shipped)": mean_and_power(0.9),
-    "mean of the channels": mean_and_power(1),
+    "mid and side": mid_and_side(1),
+    "mid and half of the side": mid_and_side(0.5),
+    "mid and a tenth of the side (as shipped)": mid_and_side(0.1),
+    "mid": mid_and_side(0),
 }
 
 if __name__ == "__main__":

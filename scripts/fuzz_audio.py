@@ -26,7 +26,8 @@ import numpy as np
 
 from duetto.audio import AudioWriter, load_audio
 from duetto.errors import DuettoError
-from duetto.models.onnx_model import DEFAULT_MODEL, Bundle, list_bundles
+from duetto.models.onnx_model import OnnxModel
+from duetto.models.registry import DEFAULT_MODEL, model_files
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
 
@@ -43,7 +44,7 @@ ODD = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFF
 class Estimator:
     """A network of one line, on the transform of the default bundle."""
 
-    metadata = Bundle(list_bundles()[DEFAULT_MODEL]).metadata
+    metadata = OnnxModel(model_files()[DEFAULT_MODEL]).metadata
 
     def masks(self, spectrogram: np.ndarray) -> np.ndarray:
         """Louder bins are vocals."""
@@ -154,8 +155,10 @@ def work(first: int, n: int, seed: int, keep: Path | None) -> None:
             path = (keep or folder) / "song"
             path.write_bytes(mutated(contents[kind], contents, rng))
             print(f"{index}\tbegin\t{kinds[kind]}", flush=True)
-            signal.alarm(SECONDS)
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of the processor: the machine may be busy
+            signal.alarm(30 * SECONDS)
             result = attempt(path, folder / "out", separator)
+            signal.setitimer(signal.ITIMER_PROF, 0)
             signal.alarm(0)
             print(f"{index}\tend\t{result}", flush=True)
         print(f"0\tmemory\t{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}", flush=True)
@@ -187,7 +190,8 @@ def watched(first: int, n: int, seed: int) -> Iterator[tuple[int, str, str]]:
                     yield int(index), kind, said
                     kind = ""
         if kind:
-            died = {-signal.SIGALRM: "HANG"}.get(process.returncode, f"CRASH {process.returncode}")
+            hung = process.returncode in (-signal.SIGALRM, -signal.SIGPROF)
+            died = "HANG" if hung else f"CRASH {process.returncode}"
             yield first - 1, kind, died
         elif process.returncode:
             sys.exit(f"a worker failed before its first file: {process.returncode}")

@@ -1,14 +1,15 @@
-"""Scores a model on singers and music that the training of `duetto` never heard, and on either of them alone.
+"""Scores a model on mixtures of held-out singers and music, and on vocals or music alone.
 
 Usage: python scripts/held_out.py ../shared/data [--band FOLDER] [--model duetto] [--out metrics.json]
 
-Every held-out voice is mixed at equal energy with music of every held-out kind, 12 s at most: in mono as it
-is, and as a stereo scene with rooms, equalisation and compression of its own. And as
-a produced song, nearer to what is published: nearly every voice compressed, equalised and in a room, many
-doubled, in harmony or with echoes, the sum compressed and limited. The clips of the held-out singer of
-MIR-1K are taken as they are. `--out` is for `duetto export --metrics`.
+Held-out recordings are in no training set of `duetto`. Every held-out voice is mixed at equal energy with
+music of every held-out kind, 12 s at most, in three ways: in mono; as a stereo scene with reverberation,
+equalisation and compression; and as a produced song, where nearly all vocals are compressed, equalised and
+reverberated, many are double-tracked, harmonised or echoed, and the mixture is compressed and limited. The
+clips of the held-out singer of MIR-1K are taken as they are. `--out` writes the scores for
+`duetto export --metrics`.
 
-`--band` adds songs that `scripts/render_band.py` made with instruments which no training heard:
+`--band` adds songs that `scripts/render_band.py` rendered with instruments of no training set:
 
     python scripts/render_band.py FOLDER --first 1000 --songs 13 --fonts /usr/share/sounds/sf2/TimGM6mb.sf2
 """

@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from duetto.models.onnx_model import Bundle, BundleMetadata, list_bundles
+from duetto.models.metadata import ModelMetadata
+from duetto.models.onnx_model import OnnxModel
+from duetto.models.registry import model_files
 from duetto.training.config_io import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,7 +78,7 @@ The dictionaries of the method `mlrr` (`baselines/mlrr.npz`) are under the MIT l
 
 
 def page() -> str:
-    models = [Bundle(path) for path in list_bundles().values()]
+    models = [OnnxModel(path) for path in model_files().values()]
     return "\n".join(
         [HEAD, *overview(models), VALIDATION, *mixtures(), AFTER, *(card(model) for model in models)]
     )
@@ -85,13 +87,13 @@ def page() -> str:
 def licences() -> str:
     """The text of weights/LICENSE.md."""
     lines = ["| file | licence | trained on |", "|---|---|---|"]
-    for path in list_bundles().values():
-        metadata = Bundle(path).metadata
+    for path in model_files().values():
+        metadata = OnnxModel(path).metadata
         lines.append(f"| `{path.name}` | {metadata.licence} | {metadata.training_data} |")
     return LICENCE_HEAD + "\n".join(lines) + "\n" + LICENCE_TAIL
 
 
-def overview(models: list[Bundle]) -> list[str]:
+def overview(models: list[OnnxModel]) -> list[str]:
     lines = [
         "| model | weights | file | look-ahead | passes | licence of the weights |",
         "|---|---|---|---|---|---|",
@@ -115,12 +117,12 @@ def mixtures() -> list[str]:
     return [*lines, ""]
 
 
-def look_ahead(metadata: BundleMetadata) -> str:
+def look_ahead(metadata: ModelMetadata) -> str:
     seconds = metadata.look_ahead * metadata.hop_length / metadata.sample_rate
     return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
-def card(bundle: Bundle) -> str:
+def card(bundle: OnnxModel) -> str:
     metadata = bundle.metadata
     channels = CHANNELS[metadata.n_channels]
     network_input = (
@@ -152,7 +154,7 @@ def card(bundle: Bundle) -> str:
     return "\n".join([*lines, ""])
 
 
-def training(metadata: BundleMetadata) -> str:
+def training(metadata: ModelMetadata) -> str:
     training = metadata.metrics.get("training", {})
     optimiser = {"adamw": "AdamW", "lbfgs": "L-BFGS", "muon": "Muon and AdamW"}[
         metadata.recipe["optimiser"]["kind"]
@@ -174,7 +176,7 @@ def training(metadata: BundleMetadata) -> str:
     return text
 
 
-def scores(metadata: BundleMetadata) -> list[str]:
+def scores(metadata: ModelMetadata) -> list[str]:
     metrics = metadata.metrics
     n_tracks = next(iter(metrics["means"].values()))["n_tracks"]
     return [
@@ -187,7 +189,7 @@ def scores(metadata: BundleMetadata) -> list[str]:
     ]
 
 
-def held_out(metadata: BundleMetadata) -> list[str]:
+def held_out(metadata: ModelMetadata) -> list[str]:
     groups, levels = metadata.metrics["held_out"], metadata.metrics["levels_db"]
     protocol = next(iter(groups.values()))
     band = " --band FOLDER" if any("band" in name for name in groups) else ""

@@ -1,10 +1,10 @@
-"""Says which of the things that are done to a song in production make it harder to separate.
+"""Measures which effects of music production make a song harder to separate.
 
     python scripts/what_is_hard.py ../shared/data --band FOLDER [--model duetto --model mir1k]
 
 Every held-out voice of `held_out.py` twice over music of the held-out kinds in turn, 12 s at most, the voice
 1.5 dB below the music: first as a plain stereo scene, then with one effect of `duetto.training.data.scene` on
-nearly everything, then with all of them, and at last plain but softer than songs usually are.
+nearly everything, then with all of them, and at last without effects but quieter than released songs.
 """
 
 import argparse

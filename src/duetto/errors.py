@@ -2,7 +2,7 @@
 
     DuettoError
     ├── AudioError     a file or a waveform that cannot be read, written or accepted
-    ├── ModelError     a bundle that is missing, damaged, foreign or too new
+    ├── ModelError     a model file that is missing, damaged or of another format
     ├── DatasetError   a dataset folder that is missing files or holds odd ones
     ├── ConfigError    a recipe or an option with an unknown key or a bad value
     └── MetricError    references and estimates that cannot be scored
@@ -20,7 +20,7 @@ class AudioError(DuettoError):
 
 
 class ModelError(DuettoError):
-    """A bundle that is missing, damaged, foreign or too new."""
+    """A model file that is missing, damaged or of another format."""
 
 
 class DatasetError(DuettoError):

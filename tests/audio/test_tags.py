@@ -23,7 +23,7 @@ from duetto.audio.tagging import NO_MUTAGEN, read_tags
 from duetto.separation.remainder import STEMS
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
-from helpers.tiny import TinyEstimator
+from helpers.tiny import TinyModel
 
 RATE = 48_000
 TEXTS = {
@@ -101,7 +101,7 @@ def song(path, seconds=0.1):
 
 @pytest.fixture(scope="module")
 def separator():
-    return Separator(TinyEstimator())
+    return Separator(TinyModel())
 
 
 @pytest.fixture(scope="module")

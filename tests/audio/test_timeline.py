@@ -10,7 +10,7 @@ from mutagen.wave import WAVE
 from duetto.audio.timeline import timeline_chunks
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
-from helpers.tiny import TinyEstimator
+from helpers.tiny import TinyModel
 
 RATE = 48_000
 MIDNIGHT_PLUS_AN_HOUR = 3600 * RATE
@@ -108,7 +108,7 @@ def chunks_of(path):
 
 @pytest.fixture(scope="module")
 def separator():
-    return Separator(TinyEstimator())
+    return Separator(TinyModel())
 
 
 @pytest.mark.parametrize("place", ["before", "after"])

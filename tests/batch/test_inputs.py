@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from duetto.batch.inputs import EXTENSIONS, Song, find_songs
+from duetto.audio import AUDIO_SUFFIXES
+from duetto.batch.inputs import Song, find_songs
 from duetto.errors import ConfigError
 from helpers.command_line import WITHOUT_PRIVILEGES
 
@@ -194,4 +195,4 @@ def test_a_filled_template_gives_the_same_as_filling_it_at_once(parent: str, tex
 def test_what_is_read_is_found_in_folders() -> None:
     from duetto.audio.formats import CONTAINERS
 
-    assert set(CONTAINERS) <= EXTENSIONS
+    assert set(CONTAINERS) <= AUDIO_SUFFIXES

@@ -19,14 +19,14 @@ from duetto.batch.manifest import Record
 from duetto.batch.runner import Batch, Summary, separate_files
 from duetto.cli import main
 from duetto.errors import ConfigError
-from duetto.models.onnx_model import Bundle
+from duetto.models.onnx_model import OnnxModel
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
 from helpers.batches import RATE, records, stems, write_songs
 from helpers.command_line import Terminal, duetto
 from helpers.files import write_song
 from helpers.signals import noise
-from helpers.tiny import TinyEstimator, write_model
+from helpers.tiny import TinyModel, write_model
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -445,7 +445,7 @@ def test_batches_refuse_what_they_cannot_do(separator: Separator) -> None:
     with pytest.raises(ConfigError, match="jobs=0"):
         separate(separator, jobs=0)
     with pytest.raises(ConfigError, match="give a Separator of a name or path"):
-        separate(Separator(TinyEstimator()))
+        separate(Separator(TinyModel()))
     assert not Path("out").exists()
 
 
@@ -459,6 +459,6 @@ def test_a_bundle_crosses_processes_without_its_file(tiny_model: Path, here: Pat
 
     copied = here / "copied.onnx"
     copied.write_bytes(tiny_model.read_bytes())
-    sent = pickle.dumps(Bundle(copied))
+    sent = pickle.dumps(OnnxModel(copied))
     copied.unlink()
-    assert pickle.loads(sent).sha256 == Bundle(tiny_model).sha256
+    assert pickle.loads(sent).sha256 == OnnxModel(tiny_model).sha256

@@ -13,8 +13,7 @@ import soundfile
 from duetto.cli import cli
 from duetto.cli.console import progress_bar
 from duetto.cli.separate import EXAMPLE
-from duetto.models.onnx_model import DEFAULT_MODEL
-from duetto.models.registry import list_models
+from duetto.models.registry import DEFAULT_MODEL, list_models
 from duetto.separation.stem_writer import TEMPLATE
 from duetto.training.checkpoint import Progress
 from helpers.command_line import Terminal, duetto, duetto_apart, without
@@ -147,7 +146,7 @@ def test_a_method_names_its_paper() -> None:
     assert line.startswith("rpca: robust PCA")
     assert line.endswith("(Huang et al., ICASSP 2012)")
     (described,) = json.loads("\n".join(duetto("models", "rpca", "--json").out))
-    assert (described["stft"]["n_fft"], described["stft"]["hop_length"]) == (1024, 256)
+    assert (described["n_fft"], described["hop_length"]) == (1024, 256)
 
 
 def test_a_method_separates_files_and_batches(here: Path, song: Path) -> None:
@@ -202,8 +201,11 @@ def test_evaluate_prints_a_table_and_writes_every_score(tiny_model: Path, rng: n
     scores = json.loads((folder / "scores.json").read_text())
     assert (scores["model"], scores["dataset"], scores["split"]) == ("tiny", "pairs", "all")
     assert f"{scores['means']['vocals']['gnsdr']:.2f}" == outcome.out[2].split(" | ")[1]
-    more = ("--passes", "3", "-o", "three")
-    assert duetto("evaluate", "pairs", "--data", "data", "--split", "all", "-n", tiny_model, *more).code == 0
+    more = ("--passes", "3", "-o", "three", "--per-track")
+    lines = duetto("evaluate", "pairs", "--data", "data", "--split", "all", "-n", tiny_model, *more)
+    assert lines.code == 0
+    assert [line.split(" | ")[0] for line in lines.out[2:4]] == ["| a", "| b"]
+    assert "vocals SI-SDR" in lines.out[0]
     three = json.loads(Path("three/scores.json").read_text())
     assert three["n_passes"] == 3
     assert three["means"]["vocals"]["gnsdr"] != scores["means"]["vocals"]["gnsdr"]

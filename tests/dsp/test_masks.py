@@ -42,7 +42,7 @@ def test_wiener_masks_square():
 
 
 @pytest.mark.parametrize("n_sources", [2, 3])
-def test_where_all_is_silent_the_sources_share_alike(n_sources):
+def test_where_all_is_silent_the_masks_are_equal(n_sources):
     masks = ratio_masks(sources(np.zeros((n_sources, 4, 5), np.float32)))
     for mask in masks.values():
         np.testing.assert_allclose(mask, 1 / n_sources)

@@ -6,6 +6,7 @@ import pytest
 from duetto.evaluation.bootstrap import interval
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_true_mean_95_times_in_100(rng: np.random.Generator) -> None:
     """40 songs whose clips are alike: the songs are the sample, not the clips."""
     covered = {"songs": 0, "clips": 0}

@@ -105,6 +105,7 @@ def test_figures_of_the_papers_own_estimates(clip, shared):
 
 
 # Two sources of 512 taps need this many samples to leave room for artefacts.
+@pytest.mark.slow
 @given(seeds, st.integers(1500, 9000), st.floats(0.01, 2))
 @settings(max_examples=6, deadline=None, phases=[Phase.generate])  # shrinking would take minutes
 def test_equals_mir_eval(seed, n_samples, leakage):

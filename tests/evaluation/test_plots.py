@@ -8,7 +8,7 @@ from duetto.audio import load_audio
 from duetto.errors import ConfigError
 from duetto.evaluation.plots import plot_learning_curves, plot_spectrograms, plot_spread
 from duetto.separation.separator import Separator
-from helpers.tiny import TinyEstimator
+from helpers.tiny import TinyModel
 
 SAMPLE_RATE = 16000
 MAGMA_TOP, MAGMA_BOTTOM = (0.987, 0.991, 0.750), (0.001, 0.000, 0.014)
@@ -74,7 +74,7 @@ def test_a_long_song_is_thinned(tmp_path: Path) -> None:
 
 
 def test_an_extension_of_no_picture_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"song\.wav does not end like a picture; allowed: .*\.png"):
+    with pytest.raises(ConfigError, match=r"song\.wav: unknown format of a figure; allowed: .*\.png"):
         plot_spectrograms({"a": sine(440)}, SAMPLE_RATE, tmp_path / "song.wav")
     assert not list(tmp_path.iterdir())
 
@@ -89,7 +89,7 @@ def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None
 def test_the_song_is_drawn_above_its_stems(tmp_path: Path) -> None:
     song = Path(__file__).parents[2] / "src" / "duetto" / "audio" / "example.flac"
     audio, sample_rate = load_audio(song)
-    stems = Separator(TinyEstimator()).separate(audio, sample_rate)
+    stems = Separator(TinyModel()).separate(audio, sample_rate)
     svg = plot_spectrograms({"mixture": audio, **stems}, sample_rate, tmp_path / "song.svg").read_text()
     assert svg.count("<image") == 4  # three spectrograms and the colour bar
     for title in ("mixture", "vocals", "accompaniment", "seconds", "kHz"):
@@ -121,8 +121,8 @@ def test_learning_curves_name_their_runs_and_draw_negative_losses(tmp_path: Path
 
 
 def test_pictures_of_scores_are_refused_like_those_of_songs(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="does not end like a picture"):
+    with pytest.raises(ConfigError, match="unknown format of a figure"):
         plot_spread({"a": {"b": [1.0]}}, tmp_path / "a.txt", label="dB")
-    with pytest.raises(ConfigError, match="does not end like a picture"):
+    with pytest.raises(ConfigError, match="unknown format of a figure"):
         plot_learning_curves({}, tmp_path / "a.txt")
     assert not list(tmp_path.iterdir())

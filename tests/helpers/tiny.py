@@ -1,126 +1,160 @@
-"""A bundle of a few kilobytes, made without torch: its vocals mask is |X| / (|X| + 1)."""
+"""Model files of a few kilobytes, made without torch, and the models of tests."""
 
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from duetto.models.onnx_model import METADATA_KEY, BundleMetadata, probe_answer, probe_input
+from duetto.models.metadata import ModelMetadata
+from duetto.models.onnx_model import METADATA_KEY, probe_answer, probe_input
 
 N_FFT = 1024
-METADATA = BundleMetadata(
-    format_version=1,
-    name="tiny",
-    summary="louder bins are vocals",
-    sample_rate=16000,
-    n_fft=N_FFT,
-    hop_length=N_FFT // 2,
-    window="sine",
-    input="magnitude",
-    sources=["vocals", "accompaniment"],
-    causal=True,
-    look_ahead=0,
-    n_parameters=0,
-    recipe={},
-    training_data="nothing",
-    licence="MIT",
-    metrics={},
-    project_version="0",
-    probe=[],
+N_BINS = N_FFT // 2 + 1
+METADATA = ModelMetadata(
+    name="tiny", summary="loud bins are vocals", n_fft=N_FFT, hop_length=N_FFT // 2, window="sine"
 )
 
 
-class TinyEstimator:
-    """The same network without a file."""
+class TinyModel:
+    """The vocals mask is |X| / (|X| + 1)."""
 
     metadata = METADATA
 
-    def masks(self, magnitude: np.ndarray) -> np.ndarray:
+    def masks(self, magnitude: NDArray[np.float32]) -> NDArray[np.float32]:
         vocals = magnitude / (magnitude + 1)
         return np.stack([vocals, 1 - vocals], axis=1)
 
 
+class ConstantModel:
+    """A vocals mask that is a number, or an array over the 513 bins; it keeps its inputs in `inputs`."""
+
+    metadata = METADATA
+
+    def __init__(self, mask: Any) -> None:
+        self.mask = np.broadcast_to(np.asarray(mask, np.float32), N_BINS)
+        self.inputs: list[NDArray[np.float32]] = []
+
+    def masks(self, magnitude: NDArray[np.float32]) -> NDArray[np.float32]:
+        assert magnitude.dtype == np.float32
+        assert magnitude.shape[2] == N_BINS
+        self.inputs.append(magnitude.copy())
+        vocals = np.broadcast_to(self.mask, magnitude.shape)
+        return np.stack([vocals, 1 - vocals], axis=1)
+
+
+class SpectrogramModel:
+    """Complex masks by a rule, or constant ones, a number for each channel; it keeps its inputs."""
+
+    def __init__(self, *rule: complex | Callable[[NDArray[np.complex64]], Any], n_channels: int = 2) -> None:
+        self.rule = rule
+        self.inputs: list[NDArray[np.complex64]] = []
+        self.metadata = replace(
+            METADATA, input="spectrogram", n_channels=n_channels, n_fft=1920, hop_length=480, window="hann"
+        )
+
+    def masks(self, spectrogram: NDArray[np.complex64]) -> NDArray[np.complex64]:
+        self.inputs.append(spectrogram)
+        (first, *_) = self.rule
+        masks = first(spectrogram) if callable(first) else np.array(self.rule)[:, None, None]
+        return np.broadcast_to(masks, spectrogram.shape).astype(np.complex64)
+
+
 def write_model(path: Path, **changes: Any) -> Path:
-    """Write the bundle, its metadata changed as told, and return its path."""
-    n_bins = N_FFT // 2 + 1
-    graph = helper.make_graph(
-        [
-            helper.make_node("Unsqueeze", ["magnitude", "axis"], ["one"]),
-            helper.make_node("Add", ["one", "unit"], ["sum"]),
-            helper.make_node("Div", ["one", "sum"], ["vocals"]),
-            helper.make_node("Div", ["unit", "sum"], ["accompaniment"]),
-            helper.make_node("Concat", ["vocals", "accompaniment"], ["masks"], axis=1),
-        ],
-        "tiny",
-        [helper.make_tensor_value_info("magnitude", TensorProto.FLOAT, ["batch_size", n_bins, "n_frames"])],
-        [helper.make_tensor_value_info("masks", TensorProto.FLOAT, ["batch_size", 2, n_bins, "n_frames"])],
-        [
-            numpy_helper.from_array(np.array([1]), "axis"),
-            numpy_helper.from_array(np.ones(1, np.float32), "unit"),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    probe = probe_answer(TinyEstimator().masks(probe_input(n_bins)))
-    metadata = BundleMetadata(**{**asdict(METADATA), "probe": probe, **changes})
-    helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
-    path.write_bytes(model.SerializeToString())
-    return path
+    """Write `TinyModel` as a model file, its metadata changed as told, and return its path."""
+    make = helper.make_node
+    nodes = [
+        make("Unsqueeze", ["magnitude", "axis"], ["one"]),
+        make("Add", ["one", "unit"], ["sum"]),
+        make("Div", ["one", "sum"], ["vocals"]),
+        make("Div", ["unit", "sum"], ["accompaniment"]),
+        make("Concat", ["vocals", "accompaniment"], ["masks"], axis=1),
+    ]
+    probe = tuple(probe_answer(TinyModel().masks(probe_input(METADATA))))
+    metadata = replace(METADATA, **{"probe": probe, **changes})
+    constants = {"axis": np.array([1]), "unit": np.ones(1, np.float32)}
+    return write_graph(path, nodes, constants, metadata)
 
 
 def write_stateful_model(path: Path, n_units: int = 8) -> Path:
-    """Write a bundle that streams: a small recurrent network that sees a frame on either side."""
+    """Write a stateful model: a small recurrent network with an input of a frame on either side."""
     rng = np.random.default_rng(0)
-    n_bins = N_FFT // 2 + 1
-    constants = {
-        "inputs": rng.normal(0, 0.02, (1, n_units, 3 * n_bins)),
+    weights = {
+        "inputs": rng.normal(0, 0.02, (1, n_units, 3 * N_BINS)),
         "recurrence": rng.normal(0, 0.4, (1, n_units, n_units)),
-        "outputs": rng.normal(0, 1, (n_units, n_bins)),
-        "one": np.ones(1),
+        "outputs": rng.normal(0, 1, (n_units, N_BINS)),
     }
-    places = {"0": [0], "1": [1], "2": [2], "-1": [-1], "-2": [-2], "end": [2**31]}
+    numbers = {"0": 0, "1": 1, "2": 2, "[0]": [0], "[1]": [1], "[2]": [2], "[-1]": [-1], "[-2]": [-2]}
     make = helper.make_node
     nodes = [
-        make("Slice", ["magnitude", "0", "-2", "2"], ["before"]),
-        make("Slice", ["magnitude", "1", "-1", "2"], ["now"]),
-        make("Slice", ["magnitude", "2", "end", "2"], ["after"]),
-        make("Concat", ["before", "now", "after"], ["seen"], axis=1),
-        make("Transpose", ["seen"], ["steps"], perm=[2, 0, 1]),
-        make("Unsqueeze", ["state", "0"], ["initial"]),
+        # the frames held and the new ones, the edges of the sequence repeated
+        make("Concat", ["state.0", "magnitude"], ["frames"], axis=1),
+        make("Shape", ["state.0"], ["held shape"]),
+        make("Gather", ["held shape", "1"], ["n_held"]),
+        make("Div", ["n_held", "2"], ["n_before"]),
+        make("Sub", ["n_before", "1"], ["start"]),
+        make("Shape", ["frames"], ["shape"]),
+        make("Gather", ["shape", "1"], ["n_frames"]),
+        make("Add", ["n_frames", "is_last"], ["stop"]),
+        make("Sub", ["n_frames", "1"], ["end"]),
+        make("Range", ["start", "stop", "1"], ["places"]),
+        make("Clip", ["places", "0", "end"], ["index"]),
+        make("Gather", ["frames", "index"], ["padded"], axis=1),
+        make("Slice", ["padded", "[-2]", "last", "[1]"], ["next_state.0"]),
+        # each with its neighbours through the network
+        make("Slice", ["padded", "[0]", "[-2]", "[1]"], ["before"]),
+        make("Slice", ["padded", "[1]", "[-1]", "[1]"], ["now"]),
+        make("Slice", ["padded", "[2]", "last", "[1]"], ["after"]),
+        make("Concat", ["before", "now", "after"], ["around"], axis=2),
+        make("Transpose", ["around"], ["steps"], perm=[1, 0, 2]),
+        make("Unsqueeze", ["state.1", "[0]"], ["initial"]),
         make(
             "RNN",
             ["steps", "inputs", "recurrence", "", "", "initial"],
             ["units", "final"],
             hidden_size=n_units,
         ),
-        make("Squeeze", ["final", "0"], ["next_state"]),
-        make("Squeeze", ["units", "1"], ["hidden"]),
+        make("Squeeze", ["final", "[0]"], ["next_state.1"]),
+        make("Squeeze", ["units", "[1]"], ["hidden"]),
         make("MatMul", ["hidden", "outputs"], ["logits"]),
-        make("Transpose", ["logits"], ["by_bin"], perm=[1, 2, 0]),
-        make("Sigmoid", ["by_bin"], ["share"]),
-        make("Unsqueeze", ["share", "1"], ["vocals"]),
+        make("Transpose", ["logits"], ["by frame"], perm=[1, 0, 2]),
+        make("Sigmoid", ["by frame"], ["mask"]),
+        make("Unsqueeze", ["mask", "[1]"], ["vocals"]),
         make("Sub", ["one", "vocals"], ["accompaniment"]),
         make("Concat", ["vocals", "accompaniment"], ["masks"], axis=1),
     ]
-    graph = helper.make_graph(
-        nodes,
-        "tiny",
-        [
-            helper.make_tensor_value_info("magnitude", TensorProto.FLOAT, ["batch_size", n_bins, "n_seen"]),
-            helper.make_tensor_value_info("state", TensorProto.FLOAT, ["batch_size", n_units]),
-        ],
-        [
-            helper.make_tensor_value_info("masks", TensorProto.FLOAT, ["batch_size", 2, n_bins, "n_frames"]),
-            helper.make_tensor_value_info("next_state", TensorProto.FLOAT, ["batch_size", n_units]),
-        ],
-        [
-            *(numpy_helper.from_array(array.astype(np.float32), name) for name, array in constants.items()),
-            *(numpy_helper.from_array(np.array(place), name) for name, place in places.items()),
-        ],
-    )
+    constants = {
+        "one": np.ones(1, np.float32),
+        "last": np.array([2**31]),
+        **{name: values.astype(np.float32) for name, values in weights.items()},
+        **{name: np.array(value) for name, value in numbers.items()},
+    }
+    state = {"state.0": ["batch_size", "n_held", N_BINS], "state.1": ["batch_size", n_units]}
+    metadata = replace(METADATA, name="tiny-stream", first_frames=2, look_ahead=1, stream_frames=1)
+    return write_graph(path, nodes, constants, metadata, state)
+
+
+def write_graph(
+    path: Path,
+    nodes: list[NodeProto],
+    constants: Mapping[str, NDArray[Any]],
+    metadata: ModelMetadata,
+    state: Mapping[str, list[str | int]] = {},
+) -> Path:
+    """Write a graph of magnitudes to masks as a model file, and return its path."""
+    real, info = TensorProto.FLOAT, helper.make_tensor_value_info
+    inputs = [info("magnitude", real, ["batch_size", "n_frames", N_BINS])]
+    outputs = [info("masks", real, ["batch_size", 2, "n_masks", N_BINS])]
+    if state:
+        inputs.append(info("is_last", TensorProto.INT64, []))
+        inputs += [info(name, real, shape) for name, shape in state.items()]
+        outputs += [info(f"next_{name}", real, shape) for name, shape in state.items()]
+    initializers = [numpy_helper.from_array(values, name) for name, values in constants.items()]
+    graph = helper.make_graph(nodes, "tiny", inputs, outputs, initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    metadata = replace(METADATA, name="tiny-stream", streams=True, look_back=1, look_ahead=1)
     helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
     path.write_bytes(model.SerializeToString())
     return path

@@ -15,12 +15,9 @@ from duetto.models.baselines.proximal import shrink, shrink_singular_values
 from duetto.models.baselines.repet_sim import repeating_magnitude
 from duetto.models.baselines.rnmf import robust_nmf, sparse_part
 from duetto.models.baselines.rpca import robust_pca
+from helpers.signals import tone
 
 RATE = 16_000
-
-
-def tone(hertz, seconds, amplitude=0.3):
-    return amplitude * np.sin(2 * np.pi * hertz * np.arange(round(seconds * RATE)) / RATE)
 
 
 def gains(model, voice, music):
@@ -83,12 +80,12 @@ def test_a_rare_tone_over_a_repeating_background_is_the_voice(model, rng):
     music = np.tile(bar, 8)
     voice = np.zeros_like(music)
     for start, hertz in ((2000, 700), (19_000, 1100), (33_000, 900), (51_000, 1500)):
-        voice[start : start + 8000] = tone(hertz, 0.5)
+        voice[start : start + 8000] = tone(hertz, 0.5, RATE)[0]
     assert min(gains(model, voice, music).values()) > 5
 
 
 def test_a_binary_mask_of_rpca_is_all_or_nothing(rng):
-    magnitude = rng.uniform(0, 1, (1, 513, 40)).astype(np.float32)
+    magnitude = rng.uniform(0, 1, (1, 40, 513)).astype(np.float32)
     (soft,), (binary,) = (METHODS[name][0].masks(magnitude)[:, 0] for name in ("rpca", "rpca-binary"))
     assert set(np.unique(binary)) == {0, 1}
     assert np.array_equal(binary, soft > 0.5)
@@ -116,10 +113,10 @@ def test_mlrr_takes_spectra_of_either_dictionary_for_that_source():
     changes = np.abs(np.sin(np.arange(80) / 7)).astype(np.float32)
     for dictionary, is_voice in ((voice, True), (music, False)):
         for spectrum in dictionary[:, ::25].T:
-            magnitude = np.outer(spectrum, changes)
+            magnitude = np.outer(changes, spectrum)
             mask = MLRR().masks(magnitude[None])[0, 0]
-            share = (mask * magnitude)[7:].sum() / magnitude[7:].sum()
-            assert (share if is_voice else 1 - share) > 0.6
+            vocals = (mask * magnitude)[:, 7:].sum() / magnitude[:, 7:].sum()
+            assert (vocals if is_voice else 1 - vocals) > 0.6
 
 
 def objective(magnitude, music, sparsity):
@@ -175,23 +172,23 @@ def test_frames_that_are_taken_lie_apart():
 @pytest.mark.parametrize("model", ["repet-sim", "repet-sim-gaussian"])
 def test_repet_sim_finds_a_melody_over_bars_that_come_back(model, rng):
     music = np.tile(0.1 * rng.standard_normal(RATE), 8)
-    voice = np.concatenate([tone(hertz, 0.5) for hertz in np.linspace(300, 1900, 16)])
+    voice = np.concatenate([tone(hertz, 0.5, RATE)[0] for hertz in np.linspace(300, 1900, 16)])
     assert min(gains(model, voice, music).values()) > 8
 
 
 def test_the_masks_of_repet_sim_are_their_formulas():
     """Three frames 0.64 s apart, two of them alike and one with 4 times as much of one bin."""
-    magnitude = np.zeros((1, 513, 41), np.float32)
-    magnitude[0, 100:120, [0, 20, 40]] = 0.25
-    magnitude[0, 105, 20] = 1
+    magnitude = np.zeros((1, 41, 513), np.float32)
+    magnitude[0, [0, 20, 40], 100:120] = 0.25
+    magnitude[0, 20, 105] = 1
     for name, expected in (("repet-sim", 3 / 4), ("repet-sim-gaussian", 1 - np.exp(-(np.log(4) ** 2) / 2))):
         mask = METHODS[name][0].masks(magnitude)[0, 0]
-        assert mask[105, 20] == pytest.approx(expected, abs=1e-6)
-        assert np.all(mask[110:120, [0, 20, 40]] == 0)
+        assert mask[20, 105] == pytest.approx(expected, abs=1e-6)
+        assert np.all(mask[[0, 20, 40], 110:120] == 0)
 
 
 def test_low_frequencies_are_no_voice():
-    audio = tone(60, 2) * (np.arange(2 * RATE) < RATE)
+    audio = tone(60, 2, RATE)[0] * (np.arange(2 * RATE) < RATE)
     for model in ("repet-sim", "rnmf", "hpss"):
         vocals = Separator(model).separate(audio, RATE)["vocals"]
         assert np.linalg.norm(vocals) < 0.1 * np.linalg.norm(audio)
@@ -208,7 +205,7 @@ def test_the_sliding_median_is_the_median_of_a_mirrored_window(rng, shape, width
 
 
 def test_median_filters_take_a_sustained_tone_and_clicks_for_music():
-    chord = sum(tone(hertz, 6, 0.1) for hertz in (220, 330, 440))
+    chord = sum(tone(hertz, 6, RATE, 0.1)[0] for hertz in (220, 330, 440))
     clicks = np.where(np.arange(6 * RATE) % (RATE // 2) == 0, 0.9, 0)
     time = np.arange(6 * RATE) / RATE
     voice = 0.3 * np.sin(2 * np.pi * (600 * time + 100 * time**2))  # rises by 200 Hz a second
@@ -219,8 +216,8 @@ def test_median_filters_take_a_sustained_tone_and_clicks_for_music():
 def test_each_stage_keeps_its_part():
     long, short = METHODS["hpss"]
     for stage, keeps_tone in ((long, False), (short, True)):
-        for lines, is_tone in ((np.s_[100, :], True), (np.s_[:, 50], False)):
-            magnitude = np.full((1, stage.metadata.stft.n_bins, 100), 1e-3, np.float32)
+        for lines, is_tone in ((np.s_[:, 100], True), (np.s_[50, :], False)):
+            magnitude = np.full((1, 100, stage.metadata.stft.n_bins), 1e-3, np.float32)
             magnitude[0][lines] = 1
             mask = stage.masks(magnitude)[0, 0][lines][60:90]
             assert np.all(mask > 0.99) if is_tone == keeps_tone else np.all(mask < 0.01)

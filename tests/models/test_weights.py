@@ -1,4 +1,4 @@
-"""The bundles that ship are what their page says, and answer as they did when they were exported."""
+"""The models that ship are what their page says, and answer as they did when they were exported."""
 
 import runpy
 from pathlib import Path
@@ -7,23 +7,24 @@ import numpy as np
 import pytest
 
 from duetto import Separator, evaluate, load_audio, load_tracks, si_sdr
-from duetto.models.onnx_model import DEFAULT_MODEL, Bundle, list_bundles
+from duetto.models.onnx_model import OnnxModel
+from duetto.models.registry import DEFAULT_MODEL, model_files
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_BYTES = 15_000_000
 
 
-@pytest.mark.parametrize("name", list_bundles())
-def test_a_bundle_that_ships_is_sound_and_small(name: str) -> None:
-    bundle = Bundle(list_bundles()[name])
-    bundle.verify()
-    assert bundle.metadata.name == name
-    assert bundle.n_bytes <= MAX_BYTES
-    assert set(bundle.metadata.sources) == {"vocals", "accompaniment"}
+@pytest.mark.parametrize("name", model_files())
+def test_a_model_that_ships_is_sound_and_small(name: str) -> None:
+    model = OnnxModel(model_files()[name])
+    model.verify()
+    assert model.metadata.name == name
+    assert model.n_bytes <= MAX_BYTES
+    assert set(model.metadata.sources) == {"vocals", "accompaniment"}
 
 
 def test_the_default_model_ships() -> None:
-    assert DEFAULT_MODEL in list_bundles()
+    assert DEFAULT_MODEL in model_files()
 
 
 def test_the_default_model_finds_the_voice_of_the_example() -> None:
@@ -43,7 +44,7 @@ def test_a_softer_song_has_the_same_masks(rng: np.random.Generator) -> None:
 
 
 def test_the_default_model_finds_the_voices_of_soft_songs(shared: Path) -> None:
-    """Mixtures with a root mean square of -40 dB: it hears levels, and has learned from many."""
+    """Mixtures with a root mean square of -40 dB: its masks depend on the level."""
     music, rate = load_audio(shared / "data/instrumental/lincity-ng-001.opus")
     scores = []
     for number in (1, 2, 3):
@@ -57,14 +58,14 @@ def test_the_default_model_finds_the_voices_of_soft_songs(shared: Path) -> None:
     assert np.mean(scores) > 4
 
 
-def test_the_dev_score_is_the_one_that_was_seen_in_training(shared: Path) -> None:
+def test_the_validation_score_is_that_of_training(shared: Path) -> None:
     separator = Separator("drnn")
     report = evaluate(separator, load_tracks("mir1k", shared / "data" / "mir-1k", split="dev"))
-    seen = separator.metadata.metrics["training"]["best_gnsdr"]
-    assert report.means["vocals"].gnsdr == pytest.approx(seen, abs=0.02)
+    noted = separator.metadata.metrics["training"]["best_gnsdr"]
+    assert report.means["vocals"].gnsdr == pytest.approx(noted, abs=0.02)
 
 
 def test_the_page_of_models_is_generated() -> None:
     page = runpy.run_path(str(ROOT / "scripts/model_cards.py"))["page"]()
     assert page == (ROOT / "docs/reference/models.md").read_text(encoding="utf-8")
-    assert all(f"## {name}\n" in page for name in list_bundles())
+    assert all(f"## {name}\n" in page for name in model_files())

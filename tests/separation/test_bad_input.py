@@ -10,43 +10,20 @@ import pytest
 import soundfile
 
 from helpers.command_line import Outcome, command, duetto, duetto_apart
+from helpers.files import write_song, written
+from helpers.signals import noise
 from helpers.tiny import write_model
 
 RATE = 16000
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("models") / "tiny.onnx")
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def noise(n_samples: int = 8000, n_channels: int = 1) -> np.ndarray:
-    return np.random.default_rng(n_samples).uniform(-0.5, 0.5, (n_samples, n_channels))
-
-
-def song(path: str, samples: np.ndarray | None = None, rate: int = RATE, subtype: str = "PCM_16") -> Path:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    samples = noise() if samples is None else samples
-    soundfile.write(path, samples, rate, format=Path(path).suffix[1:].upper(), subtype=subtype)
-    return Path(path)
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def cut(path: Path, share: float = 0.5) -> Path:
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
     return path
-
-
-def written(folder: str = "out") -> list[str]:
-    """Every file below a folder, hidden ones too, and empty folders; but for the manifest."""
-    paths = (path for path in Path(folder).rglob("*") if not (path.is_dir() and any(path.iterdir())))
-    return sorted({str(path.relative_to(folder)) for path in paths} - {"manifest.jsonl"})
 
 
 def assert_one_line(outcome: Outcome, *words: str, code: int = 1) -> None:
@@ -63,9 +40,9 @@ def missing() -> None:
 
 
 def infinite(value: float) -> None:
-    samples = noise()
-    samples[4321] = value
-    song("odd.wav", samples, subtype="FLOAT")
+    samples = noise(1, 8000, amplitude=0.5)
+    samples[0, 4321] = value
+    write_song("odd.wav", samples, subtype="FLOAT")
 
 
 UNREADABLE = {
@@ -73,58 +50,58 @@ UNREADABLE = {
     "directory": (lambda: Path("odd.wav").mkdir(), "is a folder"),
     "empty file": (lambda: Path("odd.wav").touch(), "is empty"),
     "text file": (lambda: Path("odd.wav").write_text("la la la\n" * 50), "not an audio file"),
-    "zero samples": (lambda: song("odd.wav", np.zeros((0, 1))), "no samples"),
+    "zero samples": (lambda: write_song("odd.wav", np.zeros((1, 0))), "no samples"),
     "NaN": (lambda: infinite(np.nan), "NaN"),
     "infinity": (lambda: infinite(np.inf), "inf"),
-    "truncated WAV": (lambda: cut(song("odd.wav")), "truncated"),
-    "header alone": (lambda: cut(song("odd.wav"), 0.002), "odd.wav"),
-    "truncated FLAC": (lambda: cut(song("odd.flac", noise(60000))).rename("odd.wav"), "truncated"),
-    "4 kHz": (lambda: song("odd.wav", rate=4000), "4000"),
+    "truncated WAV": (lambda: cut(write_song("odd.wav")), "truncated"),
+    "header alone": (lambda: cut(write_song("odd.wav"), 0.002), "odd.wav"),
+    "truncated FLAC": (lambda: cut(write_song("odd.flac", noise(1, 60000))).rename("odd.wav"), "truncated"),
+    "4 kHz": (lambda: write_song("odd.wav", sample_rate=4000), "4000"),
 }
 
 
 @pytest.mark.parametrize("case", UNREADABLE)
-def test_a_song_that_cannot_be_read(case: str, bundle: Path) -> None:
+def test_a_song_that_cannot_be_read(case: str, tiny_model: Path) -> None:
     make, reason = UNREADABLE[case]
     make()
-    assert_one_line(duetto("separate", "odd.wav", "-o", "out", "-n", bundle), "odd.wav", reason)
-    assert written() == []
+    assert_one_line(duetto("separate", "odd.wav", "-o", "out", "-n", tiny_model), "odd.wav", reason)
+    assert written("out") == []
 
 
 @pytest.mark.parametrize("case", UNREADABLE)
-def test_a_batch_goes_on_with_the_rest(case: str, bundle: Path) -> None:
+def test_a_batch_goes_on_with_the_rest(case: str, tiny_model: Path) -> None:
     UNREADABLE[case][0]()
-    songs = song("first.wav"), Path("odd.wav"), song("last.flac")
-    outcome = duetto("separate", *songs, "-o", "out", "-n", bundle)
+    songs = write_song("first.wav"), Path("odd.wav"), write_song("last.flac")
+    outcome = duetto("separate", *songs, "-o", "out", "-n", tiny_model)
     assert outcome.code == 1
     assert len(outcome.err) == 2
     assert "odd.wav" in outcome.err[0]
     assert outcome.err[1].startswith("duetto: 2 of 3 songs separated; 1 failed; 1 s of audio in ")
-    assert written() == [
+    assert written("out") == [
         "tiny/first/accompaniment.wav",
         "tiny/first/vocals.wav",
         "tiny/last/accompaniment.flac",
         "tiny/last/vocals.flac",
     ]
-    assert sorted(outcome.out) == [f"out/{path}" for path in written()]
+    assert sorted(outcome.out) == [f"out/{path}" for path in written("out")]
 
 
 ODD_BUT_FINE = {
-    "silence": (np.zeros((8000, 2)), RATE),
-    "DC": (np.full((8000, 1), 0.25), RATE),
-    "one sample": (noise(1), RATE),
-    "shorter than a frame": (noise(300), RATE),
-    "192 kHz": (noise(50000, 2), 192000),
-    "8 channels": (noise(8000, 8), 44100),
-    "full scale": (np.sign(noise(8000)), RATE),
+    "silence": (np.zeros((2, 8000)), RATE),
+    "DC": (np.full((1, 8000), 0.25), RATE),
+    "one sample": (noise(1, 1, amplitude=0.5), RATE),
+    "shorter than a frame": (noise(1, 300, amplitude=0.5), RATE),
+    "192 kHz": (noise(2, 50000, amplitude=0.5), 192000),
+    "8 channels": (noise(8, 8000, amplitude=0.5), 44100),
+    "full scale": (np.sign(noise(1, 8000, amplitude=0.5)), RATE),
 }
 
 
 @pytest.mark.parametrize("case", ODD_BUT_FINE)
-def test_odd_audio_is_separated(case: str, bundle: Path) -> None:
+def test_odd_audio_is_separated(case: str, tiny_model: Path) -> None:
     samples, rate = ODD_BUT_FINE[case]
-    path = song("odd.wav", samples, rate)
-    outcome = duetto("separate", path, "-o", "out", "-n", bundle)
+    path = write_song("odd.wav", samples, sample_rate=rate)
+    outcome = duetto("separate", path, "-o", "out", "-n", tiny_model)
     assert outcome.code == 0
     assert_stems_sum_to(path, outcome)
     assert outcome.err in ([], [line for line in outcome.err if "clipped" in line])
@@ -145,73 +122,75 @@ def assert_stems_sum_to(path: Path, outcome: Outcome) -> None:
 @pytest.mark.parametrize(
     "name", ["Ærøskøbing 夜曲 🎵.wav", " two  spaces .wav", "-n.wav", "a\nb.wav", "%s{stem}.wav"]
 )
-def test_names_of_all_scripts(name: str, bundle: Path) -> None:
-    path = song(name)
-    outcome = duetto("separate", "-o", "out", "-n", bundle, "--", path)
+def test_names_of_all_scripts(name: str, tiny_model: Path) -> None:
+    path = write_song(name)
+    outcome = duetto("separate", "-o", "out", "-n", tiny_model, "--", path)
     assert outcome.code == 0
     track = name.removesuffix(".wav")
-    assert written() == [f"tiny/{track}/accompaniment.wav", f"tiny/{track}/vocals.wav"]
+    assert written("out") == [f"tiny/{track}/accompaniment.wav", f"tiny/{track}/vocals.wav"]
 
 
-def test_a_name_of_255_bytes(bundle: Path) -> None:
-    path = song("ø" * 125 + "a.wav")
+def test_a_name_of_255_bytes(tiny_model: Path) -> None:
+    path = write_song("ø" * 125 + "a.wav")
     assert len(path.name.encode()) == 255
-    outcome = duetto("separate", path, "-o", "out", "-n", bundle)
+    outcome = duetto("separate", path, "-o", "out", "-n", tiny_model)
     assert outcome.code == 0
     assert_stems_sum_to(path, outcome)
 
 
-def test_a_name_that_is_not_unicode_is_printed_as_it_is(here: Path, bundle: Path) -> None:
+def test_a_name_that_is_not_unicode_is_printed_as_it_is(here: Path, tiny_model: Path) -> None:
     path = here / "caf\udce9.wav"
     try:
-        song("cafe.wav").rename(path)
+        write_song("cafe.wav").rename(path)
     except OSError:
         pytest.skip("the file system takes Unicode names alone")
-    outcome = duetto_apart("separate", path, "-o", "out", "-n", bundle)
+    outcome = duetto_apart("separate", path, "-o", "out", "-n", tiny_model)
     assert outcome.code == 0
     assert sorted(outcome.out) == ["out/tiny/caf\udce9/accompaniment.wav", "out/tiny/caf\udce9/vocals.wav"]
-    assert "caf" in duetto_apart("separate", "caf\udce8.wav", "-n", bundle).err[0]
+    assert "caf" in duetto_apart("separate", "caf\udce8.wav", "-n", tiny_model).err[0]
 
 
-def test_a_stem_whose_name_would_be_too_long(bundle: Path) -> None:
-    path = song("x" * 251 + ".wav")
-    outcome = duetto("separate", path, "-o", "out", "-n", bundle, "--template", "{track}-{stem}.{ext}")
+def test_a_stem_whose_name_would_be_too_long(tiny_model: Path) -> None:
+    path = write_song("x" * 251 + ".wav")
+    outcome = duetto("separate", path, "-o", "out", "-n", tiny_model, "--template", "{track}-{stem}.{ext}")
     assert_one_line(outcome, "File name too long")
-    assert written() == []
+    assert written("out") == []
 
 
-def test_an_output_folder_below_a_file(bundle: Path) -> None:
+def test_an_output_folder_below_a_file(tiny_model: Path) -> None:
     Path("file").write_text("in the way")
-    outcome = duetto_apart("separate", song("song.wav"), "-o", "file/out", "-n", bundle)
+    outcome = duetto_apart("separate", write_song("song.wav"), "-o", "file/out", "-n", tiny_model)
     assert_one_line(outcome, "file/out", "cannot be written")
     assert Path("file").read_text() == "in the way"
 
 
-def test_a_stem_that_would_replace_the_song(bundle: Path) -> None:
-    path = song("out/vocals.wav")
+def test_a_stem_that_would_replace_the_song(tiny_model: Path) -> None:
+    path = write_song("out/vocals.wav")
     content = path.read_bytes()
-    outcome = duetto("separate", path, "-o", "out", "-n", bundle, "--template", "{stem}.{ext}")
+    outcome = duetto("separate", path, "-o", "out", "-n", tiny_model, "--template", "{stem}.{ext}")
     assert_one_line(outcome, "vocals.wav", "overwrite")
-    assert written() == ["vocals.wav"]
+    assert written("out") == ["vocals.wav"]
     assert path.read_bytes() == content
 
 
 @pytest.mark.parametrize("container", ["wav", "flac", "mp3"])
-def test_a_full_disk(bundle: Path, container: str) -> None:
-    path = song("song.wav", noise(60 * RATE))
+def test_a_full_disk(tiny_model: Path, container: str) -> None:
+    path = write_song("song.wav", noise(1, 60 * RATE, amplitude=0.5))
     outcome = duetto_apart(
-        "separate", path, "-o", "out", "-n", bundle, "--format", container,
+        "separate", path, "-o", "out", "-n", tiny_model, "--format", container,
         before="import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))",
     )  # fmt: skip
     assert_one_line(outcome, "out/tiny/song/", "cannot be written", "File too large")
-    assert written() == []
+    assert written("out") == []
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_leaves_no_partial_file(bundle: Path, number: signal.Signals, code: int) -> None:
-    path = song("song.wav", np.tile(noise(44100), (300, 1)), 44100)
+def test_a_signal_leaves_no_partial_file(tiny_model: Path, number: signal.Signals, code: int) -> None:
+    path = write_song("song.wav", np.tile(noise(1, 44100, amplitude=0.5), 300), sample_rate=44100)
     process = subprocess.Popen(
-        command("separate", path, "-o", "out", "-n", bundle), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command("separate", path, "-o", "out", "-n", tiny_model),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
@@ -223,45 +202,46 @@ def test_a_signal_leaves_no_partial_file(bundle: Path, number: signal.Signals, c
     assert process.returncode == code
     assert out == b""
     assert err.split() == [b"duetto:", b"interrupted" if code == 130 else b"terminated"]
-    assert written() == []
+    assert written("out") == []
 
 
 def test_an_unknown_model() -> None:
-    assert_one_line(duetto("separate", song("song.wav"), "-n", "nonesuch"), "nonesuch")
+    assert_one_line(duetto("separate", write_song("song.wav"), "-n", "nonesuch"), "nonesuch")
     assert not Path("separated").exists()
 
 
-def test_a_damaged_bundle(here: Path, bundle: Path) -> None:
+def test_a_damaged_bundle(here: Path, tiny_model: Path) -> None:
     damaged = here / "damaged.onnx"
-    damaged.write_bytes(bundle.read_bytes()[:-400])
-    assert_one_line(duetto("separate", song("song.wav"), "-n", damaged), "damaged.onnx")
+    damaged.write_bytes(tiny_model.read_bytes()[:-400])
+    assert_one_line(duetto("separate", write_song("song.wav"), "-n", damaged), "damaged.onnx")
     assert_one_line(duetto("models", damaged), "damaged.onnx")
     assert not Path("separated").exists()
 
 
-def test_a_bundle_that_answers_otherwise_than_at_export(here: Path) -> None:
+def test_a_model_that_answers_otherwise_than_at_export(here: Path) -> None:
     damaged = write_model(here / "other.onnx", probe=[0.5] * 8)
     assert_one_line(duetto("models", damaged, "--verify"), "other.onnx", "damaged")
 
 
-def test_a_newer_bundle(here: Path) -> None:
+def test_a_newer_model_file(here: Path) -> None:
     newer = write_model(here / "newer.onnx", format_version=99)
-    assert_one_line(duetto("separate", song("song.wav"), "-n", newer), "newer.onnx", "pip install --upgrade")
+    outcome = duetto("separate", write_song("song.wav"), "-n", newer)
+    assert_one_line(outcome, "newer.onnx", "pip install --upgrade")
 
 
 @pytest.mark.parametrize("template", ["{artist}/{stem}.wav", "{stem", "{track}.wav"])
-def test_a_template_that_cannot_be_used(template: str, bundle: Path) -> None:
-    path = song("song.wav")
-    assert_one_line(duetto("separate", path, "-n", bundle, "--template", template), template)
+def test_a_template_that_cannot_be_used(template: str, tiny_model: Path) -> None:
+    path = write_song("song.wav")
+    assert_one_line(duetto("separate", path, "-n", tiny_model, "--template", template), template)
     assert not Path("separated").exists()
 
 
-def test_two_songs_with_the_same_stems(bundle: Path) -> None:
-    songs = song("a/song.wav"), song("b/song.wav")
+def test_two_songs_with_the_same_stems(tiny_model: Path) -> None:
+    songs = write_song("a/song.wav"), write_song("b/song.wav")
     assert_one_line(
-        duetto("separate", *songs, "-o", "out", "-n", bundle), "a/song.wav", "b/song.wav", "--output"
+        duetto("separate", *songs, "-o", "out", "-n", tiny_model), "a/song.wav", "b/song.wav", "--output"
     )
-    assert written() == []
+    assert written("out") == []
 
 
 @pytest.mark.parametrize(
@@ -280,16 +260,16 @@ def test_wrong_usage(arguments: list[str], reason: str) -> None:
     assert_one_line(outcome, reason, "--help", code=2)
 
 
-def test_exit_codes_of_a_process(bundle: Path) -> None:
-    assert duetto_apart("separate", "missing.wav", "-n", bundle).code == 1
+def test_exit_codes_of_a_process(tiny_model: Path) -> None:
+    assert duetto_apart("separate", "missing.wav", "-n", tiny_model).code == 1
     assert duetto_apart("separate").code == 2
-    assert duetto_apart("separate", song("song.wav"), "-n", bundle).code == 0
+    assert duetto_apart("separate", write_song("song.wav"), "-n", tiny_model).code == 0
 
 
-def test_a_reader_of_the_results_that_has_gone(bundle: Path) -> None:
-    songs = [song(f"{k}.wav") for k in range(3)]
+def test_a_reader_of_the_results_that_has_gone(tiny_model: Path) -> None:
+    songs = [write_song(f"{k}.wav") for k in range(3)]
     process = subprocess.Popen(
-        command("separate", *songs, "-o", "out", "-n", bundle),
+        command("separate", *songs, "-o", "out", "-n", tiny_model),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -301,47 +281,47 @@ def test_a_reader_of_the_results_that_has_gone(bundle: Path) -> None:
 
 def pairs(*names: str) -> Path:
     for name in names:
-        song(f"data/{name}.wav", noise(4000))
+        write_song(f"data/{name}.wav", noise(1, 4000, amplitude=0.5))
     return Path("data")
 
 
-def evaluate(dataset: str, bundle: Path, *arguments: str) -> Outcome:
-    return duetto("evaluate", dataset, "--data", "data", "-n", bundle, "-o", "out", *arguments)
+def evaluate(dataset: str, tiny_model: Path, *arguments: str) -> Outcome:
+    return duetto("evaluate", dataset, "--data", "data", "-n", tiny_model, "-o", "out", *arguments)
 
 
-def test_a_dataset_folder_that_is_missing(bundle: Path) -> None:
-    assert_one_line(evaluate("mir1k", bundle), "data", "no folder")
-    assert_one_line(evaluate("mir1k", bundle, "--split", "tset"), "'tset'", "test")
-    assert_one_line(evaluate("mir2k", bundle), "'mir2k'", "did you mean 'mir1k'?")
-    assert written() == []
+def test_a_dataset_folder_that_is_missing(tiny_model: Path) -> None:
+    assert_one_line(evaluate("mir1k", tiny_model), "data", "no folder")
+    assert_one_line(evaluate("mir1k", tiny_model, "--split", "tset"), "'tset'", "test")
+    assert_one_line(evaluate("mir2k", tiny_model), "'mir2k'", "did you mean 'mir1k'?")
+    assert written("out") == []
 
 
-def test_a_dataset_folder_with_missing_files(bundle: Path) -> None:
+def test_a_dataset_folder_with_missing_files(tiny_model: Path) -> None:
     pairs("vocals/a", "vocals/b", "accompaniment/a")
-    assert_one_line(evaluate("pairs", bundle, "--split", "all"), "data lacks accompaniment/b")
+    assert_one_line(evaluate("pairs", tiny_model, "--split", "all"), "data lacks accompaniment/b")
     Path("data/test/song").mkdir(parents=True)
-    assert_one_line(evaluate("musdb", bundle), "song", "lacks")
-    assert written() == []
+    assert_one_line(evaluate("musdb", tiny_model), "song", "lacks")
+    assert written("out") == []
 
 
-def test_a_dataset_folder_with_odd_files(bundle: Path) -> None:
+def test_a_dataset_folder_with_odd_files(tiny_model: Path) -> None:
     folder = pairs("vocals/a", "accompaniment/a", "vocals/b", "accompaniment/b")
     (folder / "vocals" / "b.wav").write_text("la la la")
-    assert_one_line(evaluate("pairs", bundle, "--split", "all"), "b.wav", "not an audio file")
-    song("data/vocals/b.wav", noise(4001))
-    assert_one_line(evaluate("pairs", bundle, "--split", "all"), "b.wav has 4001 samples")
-    song("data/vocals/b.wav", noise(4000), 44100)
-    assert_one_line(evaluate("pairs", bundle, "--split", "all"), "44100 Hz")
-    assert_one_line(evaluate("mir1k", bundle, "--split", "all"), "data lacks 175 clips")
-    song("data/unnamed.wav", noise(4000, 2))
-    assert_one_line(evaluate("mir1k", bundle), "unnamed.wav", "the name should be")
-    assert written() == []
+    assert_one_line(evaluate("pairs", tiny_model, "--split", "all"), "b.wav", "not an audio file")
+    write_song("data/vocals/b.wav", noise(1, 4001, amplitude=0.5))
+    assert_one_line(evaluate("pairs", tiny_model, "--split", "all"), "b.wav has 4001 samples")
+    write_song("data/vocals/b.wav", noise(1, 4000, amplitude=0.5), sample_rate=44100)
+    assert_one_line(evaluate("pairs", tiny_model, "--split", "all"), "44100 Hz")
+    assert_one_line(evaluate("mir1k", tiny_model, "--split", "all"), "data lacks 175 clips")
+    write_song("data/unnamed.wav", noise(2, 4000, amplitude=0.5))
+    assert_one_line(evaluate("mir1k", tiny_model), "unnamed.wav", "the name should be")
+    assert written("out") == []
 
 
-def test_scores_that_cannot_be_written(bundle: Path) -> None:
+def test_scores_that_cannot_be_written(tiny_model: Path) -> None:
     pairs("vocals/a", "accompaniment/a")
     Path("out").write_text("in the way")
-    assert_one_line(evaluate("pairs", bundle, "--split", "all"), "out", "Not a directory")
+    assert_one_line(evaluate("pairs", tiny_model, "--split", "all"), "out", "Not a directory")
 
 
 def test_a_recipe_that_is_wrong() -> None:
@@ -358,12 +338,12 @@ def test_a_recipe_that_is_wrong() -> None:
     assert_one_line(train("own.toml"), "own.toml", "TOML")
     assert_one_line(train("drnn"), "data")
     assert_one_line(duetto("export", "nothing"), "nothing")
-    assert written() == []
+    assert written("out") == []
 
 
-def test_a_picture_that_cannot_be_drawn(bundle: Path) -> None:
-    path = song("song.wav")
-    assert_one_line(duetto("plot", path, "-n", bundle, "-o", "song.doc"), "song.doc", ".png")
-    assert_one_line(duetto("plot", path, "-n", bundle, "-o", "song.wav/a.png"), "song.wav")
-    assert_one_line(duetto("plot", "missing.wav", "-n", bundle), "missing.wav", "does not exist")
+def test_a_picture_that_cannot_be_drawn(tiny_model: Path) -> None:
+    path = write_song("song.wav")
+    assert_one_line(duetto("plot", path, "-n", tiny_model, "-o", "song.doc"), "song.doc", ".png")
+    assert_one_line(duetto("plot", path, "-n", tiny_model, "-o", "song.wav/a.png"), "song.wav")
+    assert_one_line(duetto("plot", "missing.wav", "-n", tiny_model), "missing.wav", "does not exist")
     assert written(".") == ["song.wav"]

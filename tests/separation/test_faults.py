@@ -15,7 +15,7 @@ from duetto.errors import AudioError
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
 from helpers.command_line import duetto_apart
-from helpers.tiny import TinyEstimator, write_model
+from helpers.tiny import TinyModel, write_model
 
 RATE = 44_100
 FORMS = [
@@ -26,7 +26,7 @@ FORMS = [
 
 @pytest.fixture(scope="module")
 def separator():
-    return Separator(TinyEstimator(), segment_seconds=0.4, overlap_seconds=0.1)
+    return Separator(TinyModel(), segment_seconds=0.4, overlap_seconds=0.1)
 
 
 def song(path, container="WAV", subtype="PCM_16", n_samples=96_000):

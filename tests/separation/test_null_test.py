@@ -16,20 +16,12 @@ from duetto.separation.null_test import null_test
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
 from helpers.command_line import command, duetto
-from helpers.tiny import TinyEstimator, write_model
+from helpers.tiny import TinyModel
 
 RATE = 16_000
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return write_model(tmp_path_factory.mktemp("models") / "tiny.onnx")
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def song(path="song.wav", subtype="PCM_16", n_samples=20_000, n_channels=2, rate=RATE):
@@ -39,7 +31,7 @@ def song(path="song.wav", subtype="PCM_16", n_samples=20_000, n_channels=2, rate
 
 
 def separate(path, **options):
-    separator = Separator(TinyEstimator(), segment_seconds=0.4, overlap_seconds=0.1)
+    separator = Separator(TinyModel(), segment_seconds=0.4, overlap_seconds=0.1)
     return list(separator.separate_file(path, "out", FileOptions(**options)).paths.values())
 
 
@@ -137,9 +129,9 @@ def test_a_check_takes_the_memory_of_a_block():
     assert peak < 12_000_000  # bytes; the three are 36 million as int32
 
 
-def test_the_command_prints_residual_peaks_and_clips(bundle):
+def test_the_command_prints_residual_peaks_and_clips(tiny_model):
     path = song()
-    stems = duetto("separate", path, "-n", bundle, "-o", "out").out
+    stems = duetto("separate", path, "-n", tiny_model, "-o", "out").out
     outcome = duetto("check", *stems, path)
     assert (outcome.code, outcome.err) == (0, [])
     assert [line.partition(":")[0] for line in outcome.out] == [str(path), *stems, "null residual"]
@@ -152,9 +144,9 @@ def test_the_command_prints_residual_peaks_and_clips(bundle):
     assert " of 2**15 (" in outcome.out[-1]
 
 
-def test_the_command_tells_of_lossy_files_and_takes_a_tolerance(bundle):
+def test_the_command_tells_of_lossy_files_and_takes_a_tolerance(tiny_model):
     path = song(rate=44_100)
-    stems = duetto("separate", path, "-n", bundle, "-o", "out", "--format", "ogg").out
+    stems = duetto("separate", path, "-n", tiny_model, "-o", "out", "--format", "ogg").out
     outcome = duetto("check", *stems, path)
     assert outcome.code == 1
     assert outcome.err == [
@@ -175,19 +167,21 @@ def test_the_command_tells_of_lossy_files_and_takes_a_tolerance(bundle):
         (["--start", "0:0:0.5", "--end", "00:01"], 8000),
     ],
 )
-def test_a_part_of_a_song(bundle, options, n_samples):
-    outcome = duetto("separate", song(), "-n", bundle, *options)
+def test_a_part_of_a_song(tiny_model, options, n_samples):
+    outcome = duetto("separate", song(), "-n", tiny_model, *options)
     assert [soundfile.info(path).frames for path in outcome.out] == [n_samples] * 2
 
 
-def test_one_stem_or_a_mix(bundle):
+def test_one_stem_or_a_mix(tiny_model):
     path = song()
-    assert duetto("separate", path, "-n", bundle, "--stem", "vocals").out == [
+    assert duetto("separate", path, "-n", tiny_model, "--stem", "vocals").out == [
         "separated/tiny/song/vocals.wav"
     ]
-    outcome = duetto("separate", path, "-n", bundle, "-o", "a", "--stem", "accompaniment", "--format", "flac")
+    outcome = duetto(
+        "separate", path, "-n", tiny_model, "-o", "a", "--stem", "accompaniment", "--format", "flac"
+    )
     assert outcome.out == ["a/tiny/song/accompaniment.flac"]
-    outcome = duetto("separate", path, "-n", bundle, "-o", "b", "--mix", "vocals=-6dB, accompaniment=0")
+    outcome = duetto("separate", path, "-n", tiny_model, "-o", "b", "--mix", "vocals=-6dB, accompaniment=0")
     assert outcome.out == ["b/tiny/song/mix.wav"]
 
 
@@ -206,15 +200,15 @@ def test_one_stem_or_a_mix(bundle):
         (["--quality", "3", "--bitrate", "128"], "--bitrate and --quality exclude each other", 2),
     ],
 )
-def test_options_that_cannot_be_met(bundle, options, reason, code):
-    outcome = duetto("separate", song(), "-n", bundle, "-o", "out", *options)
+def test_options_that_cannot_be_met(tiny_model, options, reason, code):
+    outcome = duetto("separate", song(), "-n", tiny_model, "-o", "out", *options)
     assert (outcome.code, len(outcome.err)) == (code, 1)
     assert reason in outcome.err[0]
     assert not Path("out/tiny").exists()
 
 
 @pytest.mark.parametrize("extension", ["wav", "flac", "mp3"])
-def test_standard_input_a_path_and_an_array_give_the_same_samples(bundle, extension, monkeypatch):
+def test_standard_input_a_path_and_an_array_give_the_same_samples(tiny_model, extension, monkeypatch):
     path = Path(f"song.{extension}")
     save_audio(path, np.random.default_rng(3).uniform(-0.5, 0.5, (2, 30_000)), 44_100)
 
@@ -222,27 +216,27 @@ def test_standard_input_a_path_and_an_array_give_the_same_samples(bundle, extens
         buffer = io.BytesIO(path.read_bytes())
 
     monkeypatch.setattr("sys.stdin", Input())
-    piped = duetto("separate", "-", "-n", bundle, "-o", "out", "--bit-depth", "32f")
-    named = duetto("separate", path, "-n", bundle, "-o", "out", "--bit-depth", "32f")
+    piped = duetto("separate", "-", "-n", tiny_model, "-o", "out", "--bit-depth", "32f")
+    named = duetto("separate", path, "-n", tiny_model, "-o", "out", "--bit-depth", "32f")
     assert piped.out == [f"out/tiny/stdin/{stem}.wav" for stem in ("vocals", "accompaniment")]
     audio, rate = soundfile.read(path, dtype="float32")
-    stems = Separator(bundle).separate(audio.T, rate)
+    stems = Separator(tiny_model).separate(audio.T, rate)
     for one, other, stem in zip(piped.out, named.out, stems.values(), strict=True):
         assert Path(one).read_bytes() == Path(other).read_bytes()
         np.testing.assert_array_equal(soundfile.read(one, dtype="float32")[0].T, stem)
 
 
-def test_standard_input_of_a_process(bundle, here):
+def test_standard_input_of_a_process(tiny_model, here):
     import subprocess
 
     content = song().read_bytes()
     done = subprocess.run(
-        command("separate", "-", "-n", bundle), input=content, capture_output=True, check=False
+        command("separate", "-", "-n", tiny_model), input=content, capture_output=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert len(done.stdout.splitlines()) == 2
     done = subprocess.run(
-        command("separate", "-", "-n", bundle), input=b"la la", capture_output=True, check=False
+        command("separate", "-", "-n", tiny_model), input=b"la la", capture_output=True, check=False
     )
     assert done.returncode == 1
     assert b"stdin is not an audio file" in done.stderr

@@ -1,6 +1,5 @@
-"""Networks that carry on from piece to piece: together the pieces are one pass over the whole song."""
+"""Stateful models: the chunks of a song together are one pass over the whole."""
 
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,22 +9,24 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from test_stream import WHOLE, cut, decibels, lags, noise, streamed
 
 from duetto import Separator
 from duetto.audio import load_audio
 from duetto.cli.separate import EXAMPLE
 from duetto.errors import ModelError
-from duetto.models.onnx_model import Bundle
+from duetto.models.onnx_model import OnnxModel
 from duetto.training.checkpoint import load_weights, save_weights
 from duetto.training.config import UNetConfig
 from duetto.training.config_io import parse_config
 from duetto.training.exporter import export
 from duetto.training.networks import build_network
 from duetto.training.networks.unet import UNet
-from duetto.training.torch_model import NetworkEstimator
+from duetto.training.torch_model import TorchModel
+from helpers.signals import decibels, noise, tone
+from helpers.streams import cut, lags, streamed
 
 RATE = 8000
+WHOLE = 1000.0  # seconds; no song here is longer
 N_BINS = 65
 CONFIG = parse_config(
     {
@@ -62,7 +63,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export(CONFIG, folder / "weights", folder / "small.onnx", bits=32).path
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=12)
 @given(
     n_levels=st.integers(1, 4),
     n_blocks=st.lists(st.integers(1, 2), min_size=1, max_size=3),
@@ -71,7 +72,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pieces=st.lists(st.integers(1, 5), max_size=6),
     n_last=st.integers(1, 40),
 )
-def test_a_unet_in_pieces_is_the_unet_in_one(n_levels, n_blocks, n_channels, more, pieces, n_last):
+def test_a_unet_gives_the_same_masks_in_chunks(n_levels, n_blocks, n_channels, more, pieces, n_last):
     config = UNetConfig(
         n_levels=n_levels, n_blocks=tuple(n_blocks), n_channels=n_channels, n_sub_bands=2, width=4, growth=2
     )
@@ -84,8 +85,8 @@ def test_a_unet_in_pieces_is_the_unet_in_one(n_levels, n_blocks, n_channels, mor
     state, masks = network.empty_state(2), []
     with torch.inference_mode():
         for start, stop in pairwise(edges):
-            follows = torch.tensor(int(stop < edges[-1]))
-            next_masks, state = network.carry(planes[:, :, start:stop], state, follows)
+            is_last = torch.tensor(int(stop == edges[-1]))
+            next_masks, state = network.step(planes[:, :, start:stop], state, is_last)
             masks.append(next_masks)
         whole = network.masks(planes)
     assert masks[0].shape[2] == first - config.look_ahead
@@ -93,7 +94,7 @@ def test_a_unet_in_pieces_is_the_unet_in_one(n_levels, n_blocks, n_channels, mor
 
 
 def test_masks_do_depend_on_frames_as_far_as_they_wait_for() -> None:
-    """Else the pieces wait too long; roundings to whole steps of every level may add a little."""
+    """Else the chunks wait too long; roundings to whole steps of every level may add a little."""
     assert isinstance(CONFIG.network, UNetConfig)
     network = trained(UNet(CONFIG.network, N_BINS))
     planes = torch.randn(1, 2, 120, N_BINS, generator=torch.Generator().manual_seed(2)).requires_grad_()
@@ -104,7 +105,7 @@ def test_masks_do_depend_on_frames_as_far_as_they_wait_for() -> None:
     assert CONFIG.network.look_ahead - 8 <= later <= CONFIG.network.look_ahead
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=8)
 @given(
     n_samples=st.integers(1, 60_000),
     n_channels=st.sampled_from([1, 2, 3]),
@@ -113,7 +114,9 @@ def test_masks_do_depend_on_frames_as_far_as_they_wait_for() -> None:
     n_passes=st.sampled_from([1, 1, 2, 3]),
     ends=st.lists(st.integers(0, 60_000), max_size=5),
 )
-def test_a_song_in_pieces_is_the_song_in_one(path, n_samples, n_channels, rate, seconds, n_passes, ends):
+def test_a_song_in_chunks_has_the_stems_of_one_pass(
+    path, n_samples, n_channels, rate, seconds, n_passes, ends
+):
     audio = noise(n_channels, n_samples)
     options = {"n_passes": n_passes, "overlap_seconds": 0.01}
     whole = Separator(path, segment_seconds=WHOLE, **options).separate(audio, rate)
@@ -131,21 +134,21 @@ def test_a_song_in_pieces_is_the_song_in_one(path, n_samples, n_channels, rate, 
 
 def test_it_is_one_pass_of_the_network(path: Path) -> None:
     """What `masks` says of the whole, by the transform's own inverse."""
-    audio, bundle = noise(1, 30_000), Bundle(path)
-    stft = replace(bundle.metadata.stft, centred=True)
+    audio, stft = noise(1, 30_000), OnnxModel(path).metadata.stft
     spectrogram = stft.forward(audio)
-    expected = stft.inverse(spectrogram * bundle.masks(spectrogram[None])[0], audio.shape[-1])
+    masks = OnnxModel(path).masks(spectrogram[None])[0]
+    expected = stft.inverse(spectrogram * masks, audio.shape[-1])
     found = Separator(path, segment_seconds=0.7, overlap_seconds=0.1).separate(audio, RATE)["vocals"]
     assert decibels(found - expected, audio) < -100
 
 
-def test_a_network_in_training_carries_as_its_bundle_does(path: Path) -> None:
+def test_a_network_in_training_is_stateful_as_its_model_file_is(path: Path) -> None:
     network = build_network(CONFIG.network, N_BINS)
     assert isinstance(network, UNet)
     load_weights(path.parent / "weights", network)
     audio = noise(2, 40_000)
     options = {"segment_seconds": 0.8, "overlap_seconds": 0.1}
-    trainer = Separator(NetworkEstimator(CONFIG, network.eval()), **options)
+    trainer = Separator(TorchModel(CONFIG, network.eval()), **options)
     assert trainer.metadata.first_frames == network.first_frames
     vocals = trainer.separate(audio, RATE)["vocals"]
     assert decibels(vocals - Separator(path, **options).separate(audio, RATE)["vocals"], audio) < -80
@@ -165,7 +168,7 @@ def test_a_stream_lags_as_it_says(path: Path) -> None:
     separator = Separator(path, segment_seconds=1, overlap_seconds=0.1)
     stated = separator.latency_seconds(RATE) * RATE
     look_ahead = CONFIG.network.look_ahead * 64
-    assert stated == pytest.approx(RATE + look_ahead + 128, abs=8 * 64)  # pieces of whole steps
+    assert stated == pytest.approx(RATE + look_ahead + 128, abs=8 * 64)  # chunks of whole steps
     assert stated - 161 <= max(lags(separator, RATE, 80, 800)) <= stated
 
 
@@ -179,36 +182,35 @@ def test_griffin_lim_takes_segments(path: Path) -> None:
 
 
 def test_a_graph_that_forgets_is_refused(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its whole sequences are right, its pieces are not."""
+    """Its whole sequences are right, its chunks are not."""
 
-    def forgetful(self: UNet, planes, state, follows):
-        masks, after = carry(self, planes, state, follows)
+    def forgetful(self: UNet, x, state, is_last):
+        masks, after = step(self, x, state, is_last)
         return masks, [0 * maps for maps in after]
 
-    carry = UNet.carry
-    monkeypatch.setattr(UNet, "carry", forgetful)
+    step = UNet.step
+    monkeypatch.setattr(UNet, "step", forgetful)
     with pytest.raises(ModelError, match="differs from the network"):
         export(CONFIG, path.parent / "weights", tmp_path / "small.onnx", bits=32)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("model", ["duetto", "mir1k"])
-def test_the_bundles_join_pieces_without_a_trace(model: str) -> None:
+@pytest.mark.parametrize("model", ["duetto", "mir1k", "drnn"])
+def test_the_models_that_ship_leave_no_trace_of_chunks(model: str) -> None:
     """The example song, and a sustained tone."""
     audio, rate = load_audio(EXAMPLE)
     song = np.concatenate([audio, audio[:, ::-1]], axis=-1)[:, : 20 * rate]
-    tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(20 * 16000) / 16000)[None].astype(np.float32)
-    for waveform, rate_ in ((song, rate), (tone, 16000)):
-        whole, pieces = (
+    for waveform, rate_ in ((song, rate), (tone(440, 20, 16000), 16000)):
+        whole, in_chunks = (
             Separator(model, n_passes=2 if model == "mir1k" else 1, segment_seconds=seconds).separate(
                 waveform, rate_
             )["vocals"]
             for seconds in (WHOLE, 8.9)
         )
-        assert decibels(pieces - whole, waveform) < -100
+        assert decibels(in_chunks - whole, waveform) < -100
 
 
-def test_a_real_song_joins_without_a_trace(shared: Path) -> None:
+def test_a_real_song_has_no_trace_of_chunks(shared: Path) -> None:
     music, rate = load_audio(shared / "data/instrumental/lincity-ng-001.opus")
     voice = np.concatenate(
         [load_audio(shared / f"data/vocals/vocadito-00{k}.opus")[0] for k in (1, 2)], axis=1

@@ -15,7 +15,7 @@ from duetto.errors import AudioError, ConfigError
 from duetto.separation.remainder import STEMS
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
-from helpers.tiny import TinyEstimator
+from helpers.tiny import TinyModel
 
 RATE = 16_000
 FORMS = [
@@ -28,7 +28,7 @@ QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCh
 
 @pytest.fixture(scope="module")
 def separator():
-    return Separator(TinyEstimator(), segment_seconds=0.4, overlap_seconds=0.1)
+    return Separator(TinyModel(), segment_seconds=0.4, overlap_seconds=0.1)
 
 
 def song(path, n_samples=12_000, n_channels=2, container="FLAC", subtype="PCM_16", rate=RATE, seed=0):

@@ -1,4 +1,4 @@
-"""A bundle is the network that was trained, to 1e-4, whatever the length and the batch."""
+"""A model file is the network that was trained, to 1e-4, whatever the length and the batch."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ from onnx import numpy_helper
 
 from duetto import __version__
 from duetto.errors import ConfigError, ModelError
-from duetto.models.onnx_model import METADATA_KEY, Bundle, probe_input
+from duetto.models.onnx_model import METADATA_KEY, OnnxModel, probe_input
 from duetto.training import exporter as room
 from duetto.training.checkpoint import load_weights, save_weights
 from duetto.training.config import Config
@@ -23,7 +23,7 @@ from duetto.training.config_io import parse_config
 from duetto.training.exporter import Bits, export, export_run
 from duetto.training.networks import Network, build_network
 from duetto.training.networks.drnn import DRNN
-from duetto.training.torch_model import NetworkEstimator
+from duetto.training.torch_model import TorchModel
 
 N_BINS = 65
 
@@ -52,8 +52,8 @@ def write_weights(path: Path, settings: Config, *, seed: int = 0, n_bins: int = 
     return path
 
 
-def network_of(bundle: Bundle, weights: Path, *, bits: int) -> Network:
-    network = build_network(parse_config(bundle.metadata.recipe).network, bundle.metadata.stft.n_bins)
+def network_of(model: OnnxModel, weights: Path, *, bits: int) -> Network:
+    network = build_network(parse_config(model.metadata.recipe).network, model.metadata.stft.n_bins)
     load_weights(weights, network)
     for parameter in network.parameters():
         if parameter.ndim == 1 or parameter.numel() < 256:
@@ -67,18 +67,19 @@ def network_of(bundle: Bundle, weights: Path, *, bits: int) -> Network:
     return network.eval()
 
 
-def check_parity(bundle: Bundle, network: Network, magnitude: NDArray[np.float32]) -> None:
+def check_parity(model: OnnxModel, network: Network, magnitude: NDArray[np.float32]) -> None:
     """Within 1e-4 in every bin whose activations are more than rounding, and on average in every frame."""
+    x = torch.from_numpy(magnitude)
     with torch.inference_mode():
-        expected = network.masks(torch.from_numpy(magnitude)).numpy()
-        weight = network.activations(torch.from_numpy(magnitude)).abs().sum(1).numpy()
-    found = bundle.masks(magnitude)
+        expected = network.masks(x).numpy()
+        weight = network.activations(x.transpose(1, 2)).abs().sum(1).transpose(1, 2).numpy()
+    found = model.masks(magnitude)
     assert found.shape == expected.shape
     difference = np.abs(found - expected)
     clear = np.broadcast_to((weight > 1e-2 * weight.max())[:, None], difference.shape)
     assert clear.mean() > 0.9
     assert difference[clear].max() < 1e-4
-    assert np.sqrt((difference**2).mean(axis=2)).max() < 1e-4
+    assert np.sqrt((difference**2).mean(axis=3)).max() < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -97,22 +98,22 @@ def check_parity(bundle: Bundle, network: Network, magnitude: NDArray[np.float32
     ids=str,
 )
 @pytest.mark.parametrize("bits", [5, 8, 16, 32])
-def test_a_bundle_gives_the_networks_masks_at_any_length_and_batch(
+def test_a_model_gives_the_networks_masks_at_any_length_and_batch(
     tmp_path: Path, rng: np.random.Generator, network: dict[str, Any], bits: Bits
 ) -> None:
     settings = config(**network)
     weights = write_weights(tmp_path / "weights", settings)
-    bundle = export(settings, weights, tmp_path / "small.onnx", bits=bits)
-    trained = network_of(bundle, weights, bits=bits)
+    model = export(settings, weights, tmp_path / "small.onnx", bits=bits)
+    trained = network_of(model, weights, bits=bits)
     for n_frames in (1, 2, 37, 101):
         for batch_size in (1, 3):
-            magnitude = rng.uniform(0, 2, (batch_size, N_BINS, n_frames)).astype(np.float32)
-            check_parity(bundle, trained, magnitude)
+            magnitude = rng.uniform(0, 2, (batch_size, n_frames, N_BINS)).astype(np.float32)
+            check_parity(model, trained, magnitude)
 
 
 @pytest.mark.parametrize("n_channels", [1, 2])
 @pytest.mark.parametrize("bits", [8, 16, 32])
-def test_a_unets_bundle_gives_its_complex_masks(
+def test_a_unets_model_gives_its_complex_masks(
     tmp_path: Path, rng: np.random.Generator, n_channels: int, bits: Bits
 ) -> None:
     settings = config(kind="unet", n_channels=n_channels, n_sub_bands=4, width=6, n_levels=2)
@@ -123,21 +124,20 @@ def test_a_unets_bundle_gives_its_complex_masks(
             held.add_(0.2 * torch.rand_like(held) if "var" in name else 0.1 * torch.randn_like(held))
     weights = tmp_path / "weights"
     save_weights(weights, trained)
-    bundle = export(settings, weights, tmp_path / "small.onnx", bits=bits)
-    metadata = bundle.metadata
+    model = export(settings, weights, tmp_path / "small.onnx", bits=bits)
+    metadata = model.metadata
     assert (metadata.input, metadata.n_channels) == ("spectrogram", n_channels)
-    assert not metadata.causal
-    assert not metadata.streams
+    assert metadata.stream_frames == 0
     assert metadata.first_frames == trained.first_frames
     assert metadata.frame_grid == 4
     n_weights = sum(weight.numel() for weight in trained.parameters())
     assert 0.99 * n_weights < metadata.n_parameters < n_weights  # norms have become part of convolutions
     for n_frames in (1, 2, 37):
-        parts = rng.standard_normal((2, 3, n_channels, N_BINS, n_frames)).astype(np.float32)
+        parts = rng.standard_normal((2, 3, n_channels, n_frames, N_BINS)).astype(np.float32)
         spectrogram = (parts[0] + 1j * parts[1]).astype(np.complex64)
         with torch.inference_mode():
-            vocals = trained.eval()(torch.from_numpy(spectrogram)).numpy()
-        found = bundle.masks(spectrogram)
+            vocals = trained.eval()(torch.from_numpy(spectrogram).transpose(2, 3)).transpose(2, 3).numpy()
+        found = model.masks(spectrogram)
         assert found.shape == spectrogram.shape
         assert found.dtype == np.complex64
         error = np.abs(found * spectrogram - vocals).max() / np.abs(vocals).max()
@@ -148,16 +148,16 @@ def test_the_papers_network_before_training_passes(tmp_path: Path) -> None:
     """Its masks differ by more than 1e-4 in single bins, where 32 bits differ from 64 as much."""
     settings = parse_config({"network": {"hidden_size": 64}})
     weights = write_weights(tmp_path / "weights", settings, n_bins=513)
-    bundle = export(settings, weights, tmp_path / "drnn.onnx")
-    network = network_of(bundle, weights, bits=16)
-    magnitude = np.concatenate([probe_input(513, 101), 0.1 * probe_input(513, 101)[..., ::-1]])
-    check_parity(bundle, network, magnitude)
+    model = export(settings, weights, tmp_path / "drnn.onnx")
+    network = network_of(model, weights, bits=16)
+    magnitude = np.concatenate([probe_input(model.metadata, 101), 0.1 * probe_input(model.metadata, 101)])
+    check_parity(model, network, magnitude)
     with torch.inference_mode():
         single = network.masks(torch.from_numpy(magnitude)).numpy()
         double = network.double().masks(torch.from_numpy(magnitude).double()).numpy()
     worst = np.abs(single - double).max()
     assert worst > 3e-5
-    assert np.abs(bundle.masks(magnitude) - double).max() < 10 * worst
+    assert np.abs(model.masks(magnitude) - double).max() < 10 * worst
 
 
 @pytest.mark.parametrize(
@@ -170,20 +170,23 @@ def test_a_wrong_graph_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     class _Faulty(torch.nn.Module):
         def __init__(self, network: DRNN) -> None:
             super().__init__()
-            self.network, self.n_bins = network, network.n_bins
-            self.look_back, self.state_size = network.look_back, network.state_size
+            self.network = network
+            self.first_frames, self.empty_state = network.first_frames, network.empty_state
+            self.masks = network.masks
 
-        def step(self, magnitude: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        def step(
+            self, x: torch.Tensor, state: list[torch.Tensor], is_last: torch.Tensor
+        ) -> tuple[torch.Tensor, list[torch.Tensor]]:
             if fault == "edge frame":
-                magnitude = torch.cat([magnitude[..., :-1], 1.01 * magnitude[..., -1:]], dim=-1)
-            masks, after = self.network.step(magnitude, state)
+                x = torch.cat([x[:, :-1], 1.01 * x[:, -1:]], dim=1)
+            masks, (held, *hidden) = self.network.step(x, state, is_last)
             masks = masks.flip(1) if fault == "order of sources" else masks
-            return masks, after if fault != "forgotten state" else 0 * after
+            return masks, [held, *(0 * values if fault == "forgotten state" else values for values in hidden)]
 
-    def traced(estimator: NetworkEstimator) -> onnx.ModelProto:
+    def traced(estimator: TorchModel) -> onnx.ModelProto:
         network = estimator.network
         assert isinstance(network, DRNN)
-        faulty = NetworkEstimator(estimator.config, _Faulty(network))  # type: ignore[arg-type]
+        faulty = TorchModel(estimator.config, _Faulty(network))  # type: ignore[arg-type]
         graph = trace(faulty)
         for tensor in graph.graph.initializer:
             values = numpy_helper.to_array(tensor).copy()
@@ -208,11 +211,11 @@ def test_metadata_say_what_was_trained(tmp_path: Path) -> None:
     settings = config(context=5)
     weights = write_weights(tmp_path / "weights", settings)
     metrics = {"protocol": "none", "means": {"vocals": {"gnsdr": 1.0}}}
-    bundle = export(settings, weights, tmp_path / "small.onnx", metrics=metrics)
-    said = dataclasses.asdict(bundle.metadata)
+    model = export(settings, weights, tmp_path / "small.onnx", metrics=metrics)
+    said = dataclasses.asdict(model.metadata)
     probe = said.pop("probe")
     assert said == {
-        "format_version": 5,
+        "format_version": 6,
         "name": "small",
         "summary": "a small network",
         "sample_rate": 8000,
@@ -222,14 +225,15 @@ def test_metadata_say_what_was_trained(tmp_path: Path) -> None:
         "input": "magnitude",
         "n_channels": 1,
         "frame_grid": 1,
-        "first_frames": 0,
-        "n_passes": 1,
-        "sources": ["vocals", "accompaniment"],
-        "causal": True,
+        "paper": "",
+        "segment_seconds": 10.24,
+        "overlap_seconds": 2.0,
+        "first_frames": 3,
         "look_ahead": 2,
-        "streams": True,
-        "look_back": 2,
-        "n_parameters": sum(p.numel() for p in network_of(bundle, weights, bits=16).parameters()),
+        "stream_frames": 1,
+        "n_passes": 1,
+        "sources": ("vocals", "accompaniment"),
+        "n_parameters": sum(p.numel() for p in network_of(model, weights, bits=16).parameters()),
         "recipe": settings.model_dump(mode="json"),
         "training_data": "nothing",
         "licence": "none",
@@ -238,7 +242,7 @@ def test_metadata_say_what_was_trained(tmp_path: Path) -> None:
     }
     assert len(probe) == 8
     assert np.ptp(probe) > 0
-    bundle.verify()
+    model.verify()
 
 
 def test_vocals_are_the_first_mask(tmp_path: Path) -> None:
@@ -250,8 +254,8 @@ def test_vocals_are_the_first_mask(tmp_path: Path) -> None:
         network.output.bias[:N_BINS] = 1
         network.output.bias[N_BINS:] = 0
     save_weights(tmp_path / "weights", network)
-    bundle = export(settings, tmp_path / "weights", tmp_path / "small.onnx")
-    masks = dict(zip(bundle.metadata.sources, bundle.masks(probe_input(N_BINS))[0], strict=True))
+    model = export(settings, tmp_path / "weights", tmp_path / "small.onnx")
+    masks = dict(zip(model.metadata.sources, model.masks(probe_input(model.metadata))[0], strict=True))
     assert masks["vocals"].min() > 0.999
     assert masks["accompaniment"].max() < 1e-3
 
@@ -265,10 +269,10 @@ def test_fewer_bits_shorten_the_file_and_hardly_move_the_masks(tmp_path: Path) -
     fewer = export(settings, weights, tmp_path / "fewer.onnx", bits=6)
     assert 0.5 < halves.n_bytes / whole.n_bytes < 0.52
     assert 0.25 < bytes_.n_bytes / whole.n_bytes < 0.28
-    zipped = [len(zlib.compress(bundle.path.read_bytes())) for bundle in (fewer, bytes_)]
+    zipped = [len(zlib.compress(model.path.read_bytes())) for model in (fewer, bytes_)]
     assert zipped[0] < 0.8 * zipped[1]
     assert whole.n_bytes == pytest.approx(4 * whole.metadata.n_parameters, rel=0.05)
-    magnitude = probe_input(N_BINS, 50)
+    magnitude = probe_input(whole.metadata, 50)
     for short, most in ((halves, 3e-3), (bytes_, 3e-2), (fewer, 0.1)):
         moved = short.masks(magnitude) - whole.masks(magnitude)
         assert 0 < np.sqrt((moved**2).mean()) < most
@@ -282,7 +286,7 @@ def test_a_row_of_small_weights_keeps_them() -> None:
     assert (error <= 0.501 * weight.abs().amax((1, 2)) / 31).all()
 
 
-def test_a_network_without_steps_is_exported_for_whole_sequences(
+def test_a_network_without_a_state_is_exported_for_whole_sequences(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Whole(torch.nn.Module):
@@ -298,9 +302,9 @@ def test_a_network_without_steps_is_exported_for_whole_sequences(
     weights = tmp_path / "weights"
     save_weights(weights, whole)  # type: ignore[arg-type]
     monkeypatch.setattr(room, "build_network", lambda *_: whole)
-    bundle = export(settings, weights, tmp_path / "small.onnx")
-    assert not bundle.metadata.streams
-    assert bundle.masks(probe_input(N_BINS, 7)).shape == (1, 2, N_BINS, 7)
+    model = export(settings, weights, tmp_path / "small.onnx")
+    assert not model.metadata.is_stateful
+    assert model.masks(probe_input(model.metadata, 7)).shape == (1, 2, 7, N_BINS)
 
 
 def test_one_run_exports_the_same_bytes_twice(tmp_path: Path) -> None:
@@ -324,9 +328,9 @@ def run(tmp_path: Path) -> Path:
 def test_a_run_is_exported_beside_its_files_with_its_scores(run: Path, tmp_path: Path) -> None:
     scores = {"aggregation": "mean", "means": {"vocals": {"gnsdr": 7.5}}}
     (tmp_path / "scores.json").write_text(json.dumps(scores), encoding="utf-8")
-    bundle = export_run(run, metrics=tmp_path / "scores.json")
-    assert bundle.path == run / "small.onnx"
-    assert bundle.metadata.metrics == scores
+    model = export_run(run, metrics=tmp_path / "scores.json")
+    assert model.path == run / "small.onnx"
+    assert model.metadata.metrics == scores
     assert not [path for path in run.iterdir() if path.name.startswith(".")]
 
 
@@ -379,14 +383,14 @@ def test_a_file_without_metadata_stays_foreign(run: Path, tmp_path: Path) -> Non
     assert [item.key for item in graph.metadata_props] == [METADATA_KEY]
     del graph.metadata_props[:]
     onnx.save(graph, tmp_path / "bare.onnx")
-    with pytest.raises(ModelError, match="not a Duetto bundle"):
-        Bundle(tmp_path / "bare.onnx")
+    with pytest.raises(ModelError, match="not a Duetto model"):
+        OnnxModel(tmp_path / "bare.onnx")
 
 
 def test_the_network_in_training_answers_as_its_bundle(run: Path) -> None:
     network = build_network(config().network, N_BINS)
     load_weights(run / "best.safetensors", network)
-    estimator = NetworkEstimator(config(), network)
-    bundle = export_run(run, bits=32)
-    assert estimator.metadata == bundle.metadata
-    assert np.allclose(estimator.masks(probe_input(N_BINS)), bundle.masks(probe_input(N_BINS)), atol=1e-4)
+    estimator = TorchModel(config(), network)
+    model = export_run(run, bits=32)
+    assert estimator.metadata == model.metadata
+    assert np.allclose(estimator.masks(probe_input(N_BINS)), model.masks(probe_input(N_BINS)), atol=1e-4)

@@ -9,9 +9,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from duetto import list_bundles
 from duetto.errors import ModelError
-from duetto.models.onnx_model import Bundle, from_planes, probe_spectrogram, to_planes
+from duetto.models.onnx_model import OnnxModel, from_planes, probe_input, to_planes
+from duetto.models.registry import model_files
 from duetto.training.checkpoint import save_weights
 from duetto.training.config import Config
 from duetto.training.config_io import load_config, parse_config
@@ -50,7 +50,7 @@ def trained(settings: Config) -> Network:
 
 
 @pytest.fixture(params=[8, 16, 32], scope="module")
-def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> OnnxModel:
     folder = tmp_path_factory.mktemp("bundle")
     save_weights(folder / "weights", trained(config()))
     return export(config(), folder / "weights", folder / "small.onnx", bits=request.param)
@@ -68,11 +68,11 @@ def run_mixtures(network: torch.nn.Module) -> None:
 
 @pytest.mark.parametrize("larger", [{}, {"growth": 40}])
 def test_an_initialised_network_has_the_masks_of_the_model_file(
-    bundle: Bundle, larger: dict[str, Any]
+    bundle: OnnxModel, larger: dict[str, Any]
 ) -> None:
     settings = config(**larger)
     network = build_network(settings.network, N_BINS).eval()
-    spectrogram = probe_spectrogram(1, N_BINS, 29)
+    spectrogram = probe_input(bundle.metadata, 29)
     expected = bundle.masks(spectrogram)
     initialise_from(bundle.path, network)
     assert np.abs(masks_of(network, spectrogram) - expected).max() < 1e-5
@@ -81,7 +81,7 @@ def test_an_initialised_network_has_the_masks_of_the_model_file(
     assert np.abs(expected - 0.5).max() > 0.1
 
 
-def test_weights_get_their_usual_size_and_norms_the_statistics_of_their_inputs(bundle: Bundle) -> None:
+def test_weights_get_their_usual_size_and_norms_the_statistics_of_their_inputs(bundle: OnnxModel) -> None:
     network = build_network(config().network, N_BINS).eval()
     initialise_from(bundle.path, network)
     unfold_norms(network, run_mixtures)
@@ -104,7 +104,7 @@ def test_weights_get_their_usual_size_and_norms_the_statistics_of_their_inputs(b
         assert sizes.square().mean().sqrt() == pytest.approx(USUAL_SIZE, rel=1e-4)
 
 
-def test_batch_statistics_agree_with_the_unfolded_norms(bundle: Bundle) -> None:
+def test_batch_statistics_agree_with_the_unfolded_norms(bundle: OnnxModel) -> None:
     """Norms that are not unfolded are far from the statistics of a batch."""
     network = build_network(config().network, N_BINS)
     initialise_from(bundle.path, network.eval())
@@ -122,27 +122,27 @@ def test_batch_statistics_agree_with_the_unfolded_norms(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("name", ["duetto", "mir1k"])
 def test_models_that_ship_can_be_fine_tuned(name: str) -> None:
-    bundle = Bundle(list_bundles()[name])
+    bundle = OnnxModel(model_files()[name])
     metadata = bundle.metadata
     network = build_network(load_config(name).network, metadata.stft.n_bins).eval()
     initialise_from(bundle.path, network)
-    spectrogram = probe_spectrogram(metadata.n_channels, metadata.stft.n_bins, 40)
+    spectrogram = probe_input(metadata, 40)
     assert np.abs(masks_of(network, spectrogram) - bundle.masks(spectrogram)).max() < 1e-4
 
 
 def test_another_kind_of_network_is_refused() -> None:
     network = build_network(config().network, N_BINS)
     with pytest.raises(ModelError, match=r"drnn\.onnx: not a U-Net"):
-        initialise_from(list_bundles()["drnn"], network)
+        initialise_from(model_files()["drnn"], network)
 
 
-def test_the_model_of_a_larger_network_is_refused(bundle: Bundle) -> None:
+def test_the_model_of_a_larger_network_is_refused(bundle: OnnxModel) -> None:
     with pytest.raises(ModelError, match=r"small\.onnx: cannot take these initial weights"):
         initialise_from(bundle.path, build_network(config(width=4).network, N_BINS))
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "text"])
-def test_a_damaged_bundle_is_named(bundle: Bundle, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_bundle_is_named(bundle: OnnxModel, tmp_path: Path, damage: str) -> None:
     path = tmp_path / "song.onnx"
     if damage == "cut":
         shutil.copy(bundle.path, path)

@@ -1,11 +1,15 @@
 """The DRNN is the papers' equations, written out here as loops."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from duetto.training.config import DRNNConfig
+from duetto.training.config import DRNNConfig, VPNNConfig
 from duetto.training.networks import build_network
 from duetto.training.networks.drnn import DRNN
 
@@ -91,7 +95,7 @@ def test_a_network_of_the_vocals_alone_leaves_the_rest_of_the_mixture(rng: np.ra
     expected = np.stack([naive_activations(network, one)[:1] for one in magnitude])
     with torch.inference_mode():
         estimates = network(torch.from_numpy(magnitude)).numpy()
-        masks = network.masks(torch.from_numpy(magnitude)).numpy()
+        masks = network.masks(torch.from_numpy(magnitude).transpose(1, 2)).transpose(2, 3).numpy()
     assert estimates == pytest.approx(expected, abs=1e-5)
     loud = magnitude > 0.01
     share = np.minimum(np.abs(expected[:, 0]) / np.maximum(magnitude, 1e-9), 1)
@@ -140,7 +144,7 @@ def test_initial_weights_fill_the_stated_bounds() -> None:
 def test_masks_lie_in_0_to_1_and_sum_to_1(rng: np.random.Generator, joint_mask: str) -> None:
     network = build(joint_mask=joint_mask)
     with torch.inference_mode():
-        masks = network.masks(torch.from_numpy(magnitudes(rng, 200)))
+        masks = network.masks(torch.from_numpy(magnitudes(rng, 200)).transpose(1, 2)).transpose(2, 3)
     assert masks.shape == (2, 2, N_BINS, 200)
     assert 0 <= masks.min() < 0.1
     assert 0.9 < masks.max() <= 1
@@ -172,3 +176,33 @@ def test_one_seed_gives_one_network() -> None:
     one, same, other = (build(seed=seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not torch.equal(one["output.weight"], other["output.weight"])
+
+
+@settings(deadline=None, max_examples=12)
+@given(
+    config=st.sampled_from(
+        [
+            *(
+                DRNNConfig(hidden_size=7, context=c, recurrent_layers=r)
+                for c in (1, 3, 5)
+                for r in [(), (1, 3)]
+            ),
+            VPNNConfig(hidden_size=4, vectors="window"),
+            VPNNConfig(hidden_size=4, vectors="colour"),
+        ]
+    ),
+    lengths=st.lists(st.integers(1, 5), max_size=6),
+)
+def test_chunks_give_the_masks_of_the_whole(config: DRNNConfig | VPNNConfig, lengths: list[int]) -> None:
+    """Those of one pass with its edge frames repeated, as in training."""
+    network = build_network(config, N_BINS)
+    edges = np.cumsum([0, network.first_frames, *lengths])
+    x = torch.rand(2, int(edges[-1]), N_BINS, generator=torch.Generator().manual_seed(0))
+    masks, state = [], network.empty_state(2)
+    with torch.inference_mode():
+        for start, stop in pairwise(edges):
+            found, state = network.step(x[:, start:stop], state, torch.tensor(int(stop == edges[-1])))
+            masks.append(found)
+        expected = network(x.transpose(1, 2)).transpose(2, 3) / x[:, None]
+    assert sum(found.shape[2] for found in masks[:-1]) == max(0, int(edges[-2]) - config.look_ahead)
+    torch.testing.assert_close(torch.cat(masks, 2), expected, rtol=1e-4, atol=1e-5)

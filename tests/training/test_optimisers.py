@@ -191,6 +191,7 @@ def fit(optimiser: Callable[[torch.nn.Module], torch.optim.Optimizer], n_steps: 
     return [*losses, float(closure().detach())]
 
 
+@pytest.mark.slow
 def test_30_iterations_of_lbfgs_beat_100_of_gradient_descent_at_its_best_rate() -> None:
     settings = OptimiserConfig(kind="lbfgs", iterations=1, corrections=50)
     rates = [0.03, 0.056, 0.1, 0.18, 0.32]

@@ -19,6 +19,8 @@ from duetto.training.data.sources import at_sample_rate
 from duetto.training.reproduce.paper_runner import reproduce
 from helpers.command_line import Outcome, duetto, duetto_apart
 
+pytestmark = pytest.mark.slow  # networks are trained
+
 TEST_CLIPS = ["Ani_1_01", "Ani_1_02", "Ani_2_01", "titon_1_01", "titon_3_01"]
 RECIPE = """
 name = "{name}"

@@ -40,6 +40,7 @@ def test_the_same_seed_gives_the_same_and_another_something_else(synthesise: Cal
     assert max(abs(np.corrcoef(first[0], play(synthesise, seed)[0])[0, 1]) for seed in range(1, 12)) < 0.5
 
 
+@pytest.mark.slow
 def test_a_rhythm_repeats_at_a_tempo_between_70_and_180(rng: np.random.Generator) -> None:
     found, by_chance = [], []
     for seed in range(30):

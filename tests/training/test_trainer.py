@@ -222,26 +222,6 @@ def test_the_moving_average_is_scored_and_saved(unet_run: Path) -> None:
     assert torch.equal(averaged[f"module.{name}"], best[name])
 
 
-@pytest.mark.parametrize(("selection", "step"), [("best", 1), ("last", 3)])
-def test_checkpoint_selection(
-    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, selection: str, step: int
-) -> None:
-    falling = iter([3.0, 2.0, 1.0])
-
-    def scored(*_: object, **__: object) -> SimpleNamespace:
-        mean = SimpleNamespace(gnsdr=next(falling), gsir=0.0, gsar=0.0)
-        return SimpleNamespace(means={"vocals": mean})
-
-    monkeypatch.setattr("duetto.training.trainer.evaluate", scored)
-    settings = unet_config(
-        {**MUON, "ema_decay": 0}, n_steps=3, evaluate_every=1, checkpoint_selection=selection
-    )
-    progress = train(settings, dataset, tmp_path, accelerator="cpu")
-    assert (progress.best_step, progress.best_gnsdr) == (step, 4 - step)
-    kept, last = load_file(tmp_path / "best.safetensors"), weights_of(tmp_path)
-    assert all(torch.equal(kept[name], last[name]) for name in last) == (selection == "last")
-
-
 # --- initialised from other weights
 
 
@@ -262,6 +242,7 @@ def test_a_run_is_initialised_from_another(dataset: Path, tmp_path: Path, unet_r
     )
 
 
+@pytest.mark.slow
 def test_a_run_is_initialised_from_a_model_file(dataset: Path, tmp_path: Path, unet_run: Path) -> None:
     """Its norms fit the mixtures, so that what a step changes is the step's."""
     export_run(unet_run, tmp_path / "initial.onnx", bits=32)
@@ -275,6 +256,7 @@ def test_a_run_is_initialised_from_a_model_file(dataset: Path, tmp_path: Path, u
     assert found.norm() / min(found.shape) ** 0.5 == pytest.approx(USUAL_SIZE, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_without_the_file_it_was_initialised_from(
     dataset: Path, tmp_path: Path, unet_run: Path
 ) -> None:
@@ -391,27 +373,33 @@ def test_training_stops_when_the_validation_score_stalls(dataset: Path, tmp_path
     assert (summary["step"], summary["best_step"]) == (4, 1)
 
 
-def test_the_weights_of_the_best_validation_score_are_saved(
-    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("selection", "step"), [("best", 8), ("last", 16)])
+def test_checkpoint_selection(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, selection: str, step: int
 ) -> None:
-    scores = iter([1.0, 3.0, 2.0, 2.5])
+    scores = {4: 1.0, 8: 3.0, 12: 2.0, 16: 2.5}
+    remaining = iter(scores.values())
 
     def scored(*_: Any, **__: Any) -> SimpleNamespace:
-        means = SimpleNamespace(gnsdr=next(scores), gsir=0.0, gsar=0.0)
+        means = SimpleNamespace(gnsdr=next(remaining), gsir=0.0, gsar=0.0)
         return SimpleNamespace(means={"vocals": means, "accompaniment": means})
 
-    kept = {}
+    weights = {}
 
     def keep(progress: Any, values: dict[str, float]) -> None:
         if "validation/vocals/GNSDR" in values:
-            kept[progress.step] = load_file(newest(tmp_path) / "weights.safetensors")
+            weights[progress.step] = weights_of(tmp_path)["output.weight"]
 
     monkeypatch.setattr("duetto.training.trainer.evaluate", scored)
-    progress = train(config(), dataset, tmp_path, accelerator="cpu", on_step=keep)
-    assert (progress.best_gnsdr, progress.best_step, progress.n_stale) == (3.0, 8, 2)
-    best = load_file(tmp_path / "best.safetensors")
-    for step, weights in kept.items():
-        assert torch.equal(best["output.weight"], weights["output.weight"]) == (step == 8)
+    settings = config(checkpoint_selection=selection)
+    progress = train(settings, dataset, tmp_path, accelerator="cpu", on_step=keep)
+    assert (progress.best_gnsdr, progress.best_step, progress.n_stale) == (
+        scores[step],
+        step,
+        (16 - step) // 4,
+    )
+    saved = load_file(tmp_path / "best.safetensors")["output.weight"]
+    assert [each for each in weights if torch.equal(weights[each], saved)] == [step]
 
 
 def test_a_run_is_not_overwritten_nor_resumed_as_another(dataset: Path, adamw_run: Path) -> None:
@@ -547,6 +535,7 @@ def _killed_and_resumed(settings: Config, dataset: Path, folder: Path, *, kills:
     return killed
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 @pytest.mark.parametrize(
     ("settings", "seed"),
@@ -649,6 +638,7 @@ def check_equal(one: Path, two: Path) -> None:
         assert torch.allclose(tensor, weights[name], rtol=0, atol=1e-5 * largest)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "optimiser", [{**ADAMW, "learning_rate": 1e-3}, {**LBFGS, "iterations": 2}], ids=["adamw", "lbfgs"]
 )
@@ -671,6 +661,7 @@ def test_two_processes_give_the_result_of_one(
     check_equal(tmp_path / "one", tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_the_command_starts_two_processes_that_report_once(dataset: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "tiny.toml"
     recipe.write_text(

@@ -46,14 +46,14 @@ def spectrogram(n_frames: int, *, batch_size: int = 2, n_channels: int = 1, seed
     return torch.randn(shape, generator=chance, dtype=torch.complex64)
 
 
-def planes(seen: Tensor) -> Tensor:
-    return torch.from_numpy(to_planes(seen.numpy()))
+def planes(x: Tensor) -> Tensor:
+    return torch.from_numpy(to_planes(x.transpose(2, 3).numpy()))
 
 
-def masks(network: UNet, seen: Tensor) -> Tensor:
+def masks(network: UNet, x: Tensor) -> Tensor:
     """Complex, of the shape of the spectrogram."""
     with torch.inference_mode():
-        return torch.from_numpy(from_planes(network.masks(planes(seen)).numpy()))
+        return torch.from_numpy(from_planes(network.masks(planes(x)).numpy())).transpose(2, 3)
 
 
 # --- layout
@@ -63,12 +63,12 @@ def masks(network: UNet, seen: Tensor) -> Tensor:
 def test_sub_bands_lie_over_one_another_as_channels(n_channels: int) -> None:
     """Bin j of band k of part p (real, imaginary) of channel c is at map 8 c + 4 p + k, position j."""
     network, n_sub_bands, n_positions, n_frames = build(n_channels=n_channels), 4, 8, 3
-    seen = spectrogram(n_frames, n_channels=n_channels)
-    maps = network._fold(planes(seen))
+    x = spectrogram(n_frames, n_channels=n_channels)
+    maps = network._fold(planes(x))
     assert maps.shape == (2, n_channels * 2 * n_sub_bands, n_frames, n_positions)
     for c, p, k, j in np.ndindex(n_channels, 2, n_sub_bands, n_positions):
         found = maps[:, (c * 2 + p) * n_sub_bands + k, :, j]
-        assert torch.equal(found, torch.view_as_real(seen)[:, c, k * n_positions + j, :, p])
+        assert torch.equal(found, torch.view_as_real(x)[:, c, k * n_positions + j, :, p])
 
 
 @given(
@@ -93,31 +93,31 @@ def test_unfolding_takes_folding_back(
 @pytest.mark.parametrize("n_frames", [1, 2, 3, 4, 7, 8, 21])
 def test_masks_have_the_inputs_shape_and_are_finite_on_silence(n_channels: int, n_frames: int) -> None:
     network = trained(n_channels=n_channels)
-    seen = spectrogram(n_frames, n_channels=n_channels)
-    for input_ in (seen, torch.zeros_like(seen)):
+    x = spectrogram(n_frames, n_channels=n_channels)
+    for input_ in (x, torch.zeros_like(x)):
         found = masks(network, input_)
         assert found.shape == (2, n_channels, N_BINS, n_frames)
         assert torch.isfinite(torch.view_as_real(found)).all()
-    expected = seen * masks(network, seen)
+    expected = x * masks(network, x)
     with torch.inference_mode():
-        assert torch.allclose(network(seen), expected)
+        assert torch.allclose(network(x), expected)
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_before_training_the_sources_share_alike(training: bool) -> None:
+def test_before_training_the_masks_are_equal(training: bool) -> None:
     network = build(n_channels=2).train(training)
-    seen = spectrogram(6, n_channels=2)
-    found = masks(network, seen)
-    assert torch.equal(found, torch.full(seen.shape, 0.5 + 0j))
+    x = spectrogram(6, n_channels=2)
+    found = masks(network, x)
+    assert torch.equal(found, torch.full(x.shape, 0.5 + 0j))
     with torch.inference_mode():
-        assert torch.equal(network(seen), seen / 2)
+        assert torch.equal(network(x), x / 2)
 
 
 def test_masks_do_not_depend_on_the_other_songs_of_a_batch() -> None:
-    network, seen = trained(), spectrogram(9, batch_size=3)
-    together = masks(network, seen)
+    network, x = trained(), spectrogram(9, batch_size=3)
+    together = masks(network, x)
     for song in range(3):
-        assert torch.allclose(masks(network, seen[song : song + 1])[0], together[song], atol=1e-5)
+        assert torch.allclose(masks(network, x[song : song + 1])[0], together[song], atol=1e-5)
     assert (together[0] - together[1]).abs().max() > 0.05
 
 
@@ -127,10 +127,10 @@ def test_a_mask_depends_on_near_frames_alone(n_levels: int, n_blocks: int) -> No
     network = trained(n_levels=n_levels, n_blocks=(n_blocks,))
     reach = 1 + 2 * n_blocks * (sum(2 * 2**level for level in range(n_levels)) + 2**n_levels)
     reach += sum(2**level for level in range(n_levels))
-    seen = spectrogram(140, batch_size=1)
-    other = seen.clone()
+    x = spectrogram(140, batch_size=1)
+    other = x.clone()
     other[..., 70] *= 3
-    changed = (masks(network, seen) - masks(network, other)).abs().amax((0, 1, 2))
+    changed = (masks(network, x) - masks(network, other)).abs().amax((0, 1, 2))
     beyond = (torch.arange(140) - 70).abs() > reach
     assert changed[beyond].max() < 1e-6
     assert changed[~beyond].max() > 0.01
@@ -140,20 +140,18 @@ def test_a_mask_depends_on_near_frames_alone(n_levels: int, n_blocks: int) -> No
 
 def test_frames_after_the_end_are_silence() -> None:
     """The frames that fill a grid of 2^n_levels are what silence would be."""
-    network, seen = trained(), spectrogram(9)
-    longer = torch.cat([seen, torch.zeros(2, 1, N_BINS, 3)], dim=3)
-    assert torch.allclose(masks(network, seen), masks(network, longer)[:, :, :, :9], atol=1e-6)
+    network, x = trained(), spectrogram(9)
+    longer = torch.cat([x, torch.zeros(2, 1, N_BINS, 3)], dim=3)
+    assert torch.allclose(masks(network, x), masks(network, longer)[:, :, :, :9], atol=1e-6)
 
 
 def test_every_frequency_reaches_every_other() -> None:
-    network, seen = trained(), spectrogram(4, batch_size=1)
-    other = seen.clone()
+    network, x = trained(), spectrogram(4, batch_size=1)
+    other = x.clone()
     other[:, :, 0] += 5
-    changed = (masks(network, seen) - masks(network, other)).abs().amax((0, 1, 3))
+    changed = (masks(network, x) - masks(network, other)).abs().amax((0, 1, 3))
     assert (changed > 0).all()
-    assert torch.equal(
-        masks(network, seen)[:, :, -1], masks(network, seen)[:, :, -2]
-    )  # the top bin is not seen
+    assert torch.equal(masks(network, x)[:, :, -1], masks(network, x)[:, :, -2])  # the top bin is no input
 
 
 # --- learning
@@ -161,14 +159,14 @@ def test_every_frequency_reaches_every_other() -> None:
 
 def learn(network: UNet, n_steps: int, *, rounded: bool = False) -> list[float]:
     """Losses of learning to keep the lower half of the spectrum."""
-    seen = spectrogram(8)
-    wanted = seen.clone()
+    x = spectrogram(8)
+    wanted = x.clone()
     wanted[:, :, N_BINS // 2 :] = 0
     stepper, losses = torch.optim.AdamW(network.parameters(), 1e-2), []
     for _ in range(n_steps):
         stepper.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=rounded):
-            loss = (network(seen) - wanted).abs().mean()
+            loss = (network(x) - wanted).abs().mean()
         loss.backward()
         stepper.step()
         losses.append(float(loss.detach()))
@@ -226,16 +224,16 @@ def config(n_fft: int, **network: int) -> Config:
 def test_a_transform_that_can_be_divided_gives_a_network(n_fft: int, network: dict[str, int]) -> None:
     held = config(n_fft, width=2, growth=0, **network)
     stft = STFT(n_fft=n_fft, hop_length=n_fft // 4, window="hann")
-    seen = stft_forward(stft, torch.randn(1, 1, 3 * n_fft))
-    found = build_network(held.network, stft.n_bins).eval()(seen)
-    assert torch.allclose(found, seen / 2)
+    x = stft_forward(stft, torch.randn(1, 1, 3 * n_fft))
+    found = build_network(held.network, stft.n_bins).eval()(x)
+    assert torch.allclose(found, x / 2)
 
 
 @pytest.mark.parametrize(
     ("network", "loss"),
     [("unet", "mse"), ("unet", "kl"), ("drnn", "l1"), ("vpnn", "l1"), ("drnn", "sdr"), ("vpnn", "sdr")],
 )
-def test_a_loss_is_for_what_the_network_sees(network: str, loss: str) -> None:
+def test_a_loss_is_for_the_input_of_the_network(network: str, loss: str) -> None:
     values = {
         "network": {"kind": network},
         "loss": {"kind": loss},

@@ -167,7 +167,7 @@ def test_a_network_equals_the_equations(
     with torch.inference_mode():
         found = network.activations(torch.from_numpy(magnitude)).numpy()
         estimates = network(torch.from_numpy(magnitude)).numpy()
-        masks = network.masks(torch.from_numpy(magnitude)).numpy()
+        masks = network.masks(torch.from_numpy(magnitude).transpose(1, 2)).transpose(2, 3).numpy()
     expected = np.stack([naive_activations(network, one) for one in magnitude])
     np.testing.assert_allclose(found, expected, atol=1e-5)
     shares = np.abs(found) / np.abs(found).sum(1, keepdims=True)

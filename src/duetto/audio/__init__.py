@@ -6,7 +6,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from duetto.audio.formats import CONTAINERS, EXTENSIONS, AudioInfo, default_subtype, depth, output_format
+from duetto.audio.formats import (
+    AUDIO_SUFFIXES,
+    CONTAINERS,
+    EXTENSIONS,
+    AudioInfo,
+    default_subtype,
+    depth,
+    output_format,
+)
 from duetto.audio.input_file import AudioFile
 from duetto.audio.reader import AudioReader
 from duetto.audio.waveform import check_waveform, quantise, to_float
@@ -14,8 +22,8 @@ from duetto.audio.writer import AudioWriter
 from duetto.errors import AudioError
 
 __all__ = [
-    "CONTAINERS", "EXTENSIONS", "AudioFile", "AudioInfo", "AudioReader", "AudioWriter", "check_waveform",
-    "load_audio", "output_format", "quantise", "save_audio", "to_float",
+    "AUDIO_SUFFIXES", "CONTAINERS", "EXTENSIONS", "AudioFile", "AudioInfo", "AudioReader", "AudioWriter",
+    "check_waveform", "load_audio", "output_format", "quantise", "save_audio", "to_float",
 ]  # fmt: skip
 
 _BLOCK = 65_536  # samples

@@ -53,21 +53,21 @@ class Chunks:
         """Whether the size, just beside 2 or 4 GiB, was written before it was known, and promises nothing."""
         return self.promised > 2**30 and min(self.promised % 2**31, -self.promised % 2**31) <= 2**24 + 2**16
 
-    def missing_samples(self, subtype: str, n_channels: int, n_samples: int) -> int:
-        """How many samples the header of a file that was cut off promises; 0 if the file is whole.
-
-        libsndfile shortens the length of such a file without a word.
+    def promised_samples(self, subtype: str, n_channels: int, n_samples: int) -> int:
+        """How many samples the header promises; 0 where that cannot be told.
 
         Args:
             subtype: How they are coded, in libsndfile's words.
             n_channels: Number of channels.
             n_samples: How many libsndfile finds.
         """
-        if self.streamed or self.promised <= self.there:
+        if self.streamed or self.promised <= 0:
             return 0
         stored_bits = STORED_BITS.get(subtype)
         if stored_bits:
             return self.promised * 8 // (stored_bits * n_channels)
+        if self.promised <= self.there:
+            return 0
         return self.promised * max(n_samples, 1) // max(self.there, 1)  # coded in blocks: by proportion
 
 

@@ -39,6 +39,7 @@ _REFERRING = frozenset({
 
 _RAW = frozenset({"mp3"})  # read by libsndfile, and found by FFmpeg in noise
 _PRIMING = 2112  # samples that an encoder may put first; the stated duration of a track may count them
+_ESTIMATING = ("avi",)  # formats that count in samples, but only roughly
 _STATING = ("matroska", "asf", "avi")  # formats whose header states how long the longest track lasts
 _SECOND = 1_000_000  # FFmpeg's unit of a container's duration
 
@@ -103,6 +104,11 @@ class Source:
         self._av = av
         with self._opened() as (container, stream):
             codec = stream.codec_context
+            if codec is None or codec.format is None:
+                raise AudioError(
+                    f"{file.name} holds sound of an unknown codec, or is truncated or damaged; "
+                    "give a whole file, or convert it to WAV"
+                )
             sample_rate = check_sample_rate(codec.sample_rate, file.name)
             name = container.format.name.split(",")[0]
             n_channels = codec.layout.nb_channels
@@ -167,6 +173,7 @@ class Source:
     def _opened(self) -> Iterator[tuple[Any, Any]]:
         options = {"protocol_whitelist": "none", "format_whitelist": _allowed_formats()}
         with self._file.opened() as binary:
+            _check_whole_avi(self._file, binary)
             try:
                 container = self._av.open(binary, container_options=options, metadata_errors="ignore")
             except (self._av.FFmpegError, ValueError, IndexError) as error:
@@ -196,10 +203,20 @@ class Source:
         raise AudioError(f"{self._file.name} has no sound track {wanted!r}; it has {listed}")
 
 
+def _check_whole_avi(file: InputFile, binary: BinaryIO) -> None:
+    """Refuse an AVI that was cut off, of which FFmpeg reads what is there without a word."""
+    head = binary.read(12)
+    binary.seek(0)
+    size = int.from_bytes(head[4:8], "little") + 8
+    if head[:4] == b"RIFF" and head[8:] == b"AVI " and file.n_bytes < size < 2**32 - 8:
+        counts = f"the header promises {size} bytes, {file.n_bytes} are there"
+        raise AudioError(f"{file.name} is truncated: {counts}; get a whole copy of it")
+
+
 def _described(track: Any) -> str:
     language = track.language if track.language not in (None, "", "und") else "no language"
     codec = track.codec_context
-    return f"{language}, {codec.name}, {codec.layout.nb_channels} channels"
+    return f"{language}, {codec.name}, {codec.layout.nb_channels} channels" if codec else language
 
 
 def _words(error: Exception) -> str:
@@ -209,7 +226,8 @@ def _words(error: Exception) -> str:
 def _stated_samples(container: Any, stream: Any) -> tuple[int, bool]:
     """How many samples the header states, 0 where it states none, and whether it counts in samples."""
     rate = stream.codec_context.sample_rate
-    if stream.duration and stream.time_base == Fraction(1, rate):
+    counts = stream.time_base == Fraction(1, rate) and container.format.name not in _ESTIMATING
+    if stream.duration and counts:
         return stream.duration, True
     seconds = _seconds(stream.metadata.get("DURATION", ""))
     states_all = container.format.name.startswith(_STATING) and len(container.streams) == 1

@@ -17,6 +17,14 @@ EXTENSIONS = {
 CONTAINERS = {extension: container for container, extension in EXTENSIONS.items()} | {".aif": "AIFF"}
 """The container of each extension."""
 
+AUDIO_SUFFIXES = frozenset(CONTAINERS) | {
+    ".3gp", ".aac", ".ac3", ".aifc", ".ape", ".asf", ".au", ".avi", ".avr", ".bwf", ".caf", ".dts", ".eac3",
+    ".flv", ".m2ts", ".m4b", ".m4v", ".mka", ".mkv", ".mov", ".mp1", ".mp2", ".mp4", ".mpc", ".mpeg", ".mpg",
+    ".mts", ".nist", ".oga", ".ogv", ".ogx", ".paf", ".pvf", ".rf64", ".snd", ".sph", ".spx", ".tak", ".ts",
+    ".tta", ".vob", ".voc", ".wave", ".webm", ".wma", ".wmv", ".wv",
+}  # fmt: skip
+"""The suffixes of what counts as a song in a folder; a file that is named may have any, or none."""
+
 _DEPTHS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "DWVW_24": 24,
            "ALAC_20": 24, "ALAC_24": 24, "ALAC_32": 32} | dict.fromkeys(
     ("ALAC_16", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM", "GSM610", "G721_32", "DWVW_12", "DWVW_16",

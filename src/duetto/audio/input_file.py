@@ -26,7 +26,8 @@ class InputFile:
 
     Attributes:
         name: What messages call it: the path, or the name of the file object.
-        path: The path; None for bytes and file objects.
+        path: The path; of bytes and file objects the name, or "song".
+        content: What holds the file: the path or a file object.
         n_bytes: Its size.
 
     Raises:
@@ -34,33 +35,35 @@ class InputFile:
     """
 
     def __init__(self, source: AudioFile) -> None:
-        self.path: Path | None = None
-        self._object: BinaryIO | None = None
+        self.content: Path | BinaryIO
         if isinstance(source, str | os.PathLike):
-            self.path, self.name = Path(source), str(source)
+            self.content = self.path = Path(source)
+            self.name = str(source)
             with self._readable():
                 _check_regular(self.path)
-                self._state = self._stat()
-                self.n_bytes = self._state[0]
         else:
-            self._object = _binary(source)
+            self.content = _binary(source)
             name = getattr(source, "name", None)
-            self.name = name if isinstance(name, str) and name else "the file object"
-            self.n_bytes = self._object.seek(0, io.SEEK_END)
-            self._state = (self.n_bytes, 0)
+            named = isinstance(name, str) and bool(name)
+            self.name, self.path = (
+                (str(name), Path(str(name))) if named else ("the file object", Path("song"))
+            )
+        with self._readable():
+            self._state = self._stat()
+        self.n_bytes = self._state[0]
         if self.n_bytes == 0:
             raise AudioError(f"{self.name} is empty (0 bytes); give a file with audio in it")
 
     @contextmanager
     def opened(self) -> Iterator[BinaryIO]:
         """The file at its start."""
-        if self.path is None:
-            assert self._object is not None
-            self._object.seek(0)
-            yield self._object
-            return
-        with self._readable(), self.path.open("rb") as file:
-            yield file
+        with self._readable():
+            if isinstance(self.content, Path):
+                with self.content.open("rb") as file:
+                    yield file
+            else:
+                self.content.seek(0)
+                yield self.content
 
     def check_unchanged(self) -> None:
         """Raise an AudioError if the file is not what it was when it was first opened."""
@@ -73,10 +76,9 @@ class InputFile:
             raise AudioError(f"{self.name} was changed while it was read; start again when it is complete")
 
     def _stat(self) -> tuple[int, int]:
-        if self.path is None:
-            assert self._object is not None
-            return self._object.seek(0, io.SEEK_END), 0
-        status = self.path.stat()
+        if not isinstance(self.content, Path):
+            return self.content.seek(0, io.SEEK_END), 0
+        status = self.content.stat()
         return status.st_size, status.st_mtime_ns
 
     @contextmanager

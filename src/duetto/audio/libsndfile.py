@@ -21,6 +21,7 @@ from duetto.errors import AudioError
 
 _CREDIBLE = 64  # samples per byte; above it a length is a claim, and the file has to be decoded to learn it
 _UNKNOWN = 2**29  # samples; what a header promises that was written before the length was known
+_UNKNOWN_FORMAT = (1, 4)  # SF_ERR_UNRECOGNISED_FORMAT, SF_ERR_UNSUPPORTED_ENCODING
 _SFC_SET_ADD_PEAK_CHUNK = 0x1050
 _SFC_RF64_AUTO_DOWNGRADE = 0x1210
 _BLOCK = 65_536  # samples
@@ -172,16 +173,21 @@ class Source:
             container = part.container or ("WAV" if sound.format == "WAVEX" else sound.format)
             mask = plain_mask(part.channel_mask, sound.channels)
             info = AudioInfo(sound.samplerate, sound.channels, sound.frames, container, sound.subtype, mask)
-        promised = 0 if part.unsure else self._promised(binary, part, info)
+        if part.unsure:
+            return info
+        promised = self._promised(binary, part, info)
         if promised > info.n_samples:
             raise AudioError(truncated(self._file.name, promised, info.n_samples))
-        return info
+        return replace(info, n_samples=promised or info.n_samples)
 
     def _promised(self, binary: BinaryIO, part: Part, info: AudioInfo) -> int:
-        """How many samples the header promises; libsndfile shortens the length of a file that was cut off."""
+        """How many samples the header promises, 0 if it does not.
+
+        libsndfile shortens the length of a file that was cut off without a word.
+        """
         if info.container in ("WAV", "RF64", "W64", "AIFF", "SVX"):
             found = read_chunks(binary, part.extents[0][0])
-            return found.missing_samples(info.subtype, info.n_channels, info.n_samples)
+            return found.promised_samples(info.subtype, info.n_channels, info.n_samples)
         if info.container in ("AU", "CAF", "MAT4"):
             with self._opened(binary, replace(part, endless=True)) as sound:
                 n_samples: int = sound.frames
@@ -206,7 +212,12 @@ class Source:
         except soundfile.LibsndfileError as error:
             if view.error:
                 raise view.error from error
-            raise NotDecodedError from error
+            if error.code in _UNKNOWN_FORMAT:
+                raise NotDecodedError from error
+            raise AudioError(
+                f"{self._file.name} is not an audio file, or it is truncated or damaged "
+                f"({error.error_string.rstrip('.')}); give a whole file with audio in it"
+            ) from error
         with sound:
             yield sound
             if view.error:

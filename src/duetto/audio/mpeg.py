@@ -212,9 +212,12 @@ def _with_true_tag(stream: Stream) -> Stream:
         return replace(stream, patches={}, tagged=False)
     count = at + (14 if vbri else 8)
     stated = int.from_bytes(tag[count : count + 4], "big")
+    patches = {}
+    if flags & 2:  # the number of bytes, of whose difference mpg123 would warn on standard error
+        patches[position + count + 4] = stream.n_bytes.to_bytes(4, "big")
     if abs(stated - stream.n_frames) <= 1:
-        return replace(stream, patches={})
-    patches = {position + count: stream.n_frames.to_bytes(4, "big")}
+        return replace(stream, patches=patches)
+    patches[position + count] = stream.n_frames.to_bytes(4, "big")
     lame = at + 8 + 4 * (flags & 1) + 2 * (flags & 2) + 25 * (flags & 4) + (flags & 8) // 2
     delays = tag[lame + 21 : lame + 24]
     if not vbri and len(delays) == 3 and stream.n_frames < stated:

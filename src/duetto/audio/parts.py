@@ -13,7 +13,7 @@ from duetto.audio.channels import XIPH_MASKS, XIPH_ORDER
 from duetto.errors import AudioError
 
 _NEAR = 65_536  # bytes; a file whose first MPEG frame comes later is something else
-_MOST = 0.8  # of a file of MPEG audio are frames
+_MOST = 0.5  # of a file of MPEG audio are frames
 _DTS = (b"\x7f\xfe\x80\x01", b"\xfe\x7f\x01\x80", b"\x1f\xff\xe8\x00", b"\xff\x1f\x00\xe8")
 _CHUNK = 1 << 20  # bytes
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
-from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -39,7 +38,8 @@ class AudioReader:
 
     Attributes:
         name: What messages call the file: its path, or the name of the file object.
-        path: The name as a path.
+        path: The path; of bytes and file objects without a name "song".
+        content: What holds the file: the path or a binary file object.
         info: What the file says about itself.
 
     Raises:
@@ -49,7 +49,7 @@ class AudioReader:
 
     def __init__(self, source: AudioFile, *, audio_track: int | str | None = None) -> None:
         self._file = InputFile(source)
-        self.name, self.path = self._file.name, Path(self._file.name)
+        self.name, self.path, self.content = self._file.name, self._file.path, self._file.content
         self._open = ExitStack()
         self._source = _decoder(self._file, audio_track)
         self.info = self._source.info

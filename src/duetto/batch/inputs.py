@@ -12,14 +12,9 @@ from string import Formatter
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from duetto.audio.formats import CONTAINERS
+from duetto.audio.formats import AUDIO_SUFFIXES
 from duetto.batch import storage
 from duetto.errors import ConfigError
-
-EXTENSIONS = frozenset(CONTAINERS) | {
-    ".aac", ".aifc", ".m4a", ".mka", ".mkv", ".mov", ".mp4", ".oga", ".rf64", ".wave", ".webm", ".wma",
-}  # fmt: skip
-"""What counts as a song in a folder or behind a pattern; a file that is named may have any extension."""
 
 _RESERVED = ("model", "stem", "ext")
 
@@ -103,7 +98,7 @@ def _without_extension(song: Song) -> int:
 def _expand(name: str, out: Path) -> Iterator[Song]:
     path = Path(name)
     if storage.is_url(name):
-        found = [Song(url, parent) for url, parent in storage.walk_url(name, EXTENSIONS)]
+        found = [Song(url, parent) for url, parent in storage.walk_url(name, AUDIO_SUFFIXES)]
         yield from found or [Song(name)]
     elif os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises where a folder above may not be entered
         yield from _or_problem(_in_folder(path, out), name, "no audio files in this folder or below it")
@@ -180,7 +175,7 @@ def _matching(folder: Path, parts: tuple[str, ...], denied: list[Song]) -> Itera
 
 
 def _is_song(name: str) -> bool:
-    return name[0] != "." and PurePath(name).suffix.lower() in EXTENSIONS
+    return name[0] != "." and PurePath(name).suffix.lower() in AUDIO_SUFFIXES
 
 
 def _playlist(path: Path) -> Iterator[Song]:

@@ -15,7 +15,7 @@ from duetto.batch import storage
 from duetto.batch.inputs import Song
 from duetto.batch.manifest import Known, Output, Record
 from duetto.errors import AudioError, ConfigError, DuettoError
-from duetto.models.onnx_model import Bundle
+from duetto.models.onnx_model import OnnxModel
 from duetto.separation.separator import Separator
 from duetto.separation.settings import SeparationSettings
 from duetto.separation.stem_writer import FileOptions, SeparatedFile, stem_paths
@@ -35,7 +35,7 @@ class Work:
         overwrite: whether existing stems are overwritten.
     """
 
-    model: Bundle | str
+    model: OnnxModel | str
     settings: SeparationSettings
     out: str
     options: FileOptions
@@ -47,8 +47,8 @@ class Work:
         model = separator.model
         if isinstance(model, str | os.PathLike):
             first, *others = separator.stages
-            model = first if isinstance(first, Bundle) and not others else os.fspath(model)
-        if not isinstance(model, str | Bundle):
+            model = first if isinstance(first, OnnxModel) and not others else os.fspath(model)
+        if not isinstance(model, str | OnnxModel):
             raise ConfigError(
                 f"a batch cannot send {model!r} to its workers; give a Separator of a name or path"
             )
@@ -57,7 +57,7 @@ class Work:
     @property
     def model_id(self) -> str:
         """The SHA-256 of the bundle, or the name of the method."""
-        return self.model.sha256 if isinstance(self.model, Bundle) else self.model
+        return self.model.sha256 if isinstance(self.model, OnnxModel) else self.model
 
     def parameters(self, song: Song) -> dict[str, Any]:
         """All that the stems depend on besides the song and the bundle, as JSON gives it back."""

@@ -22,6 +22,7 @@ from duetto.cli.options import (
 @click.option("--split", default="test", help='"train", "dev", "test" or "all".')
 @output_option("scores/MODEL-DATASET-SPLIT", "Folder for the scores.")
 @PASSES_OPTION
+@click.option("--per-track", is_flag=True, help="Print a line of scores for each track as well.")
 @jobs_option("tracks")
 def evaluate(
     dataset: str,
@@ -30,6 +31,7 @@ def evaluate(
     split: str,
     output: Path | None,
     passes: int | None,
+    per_track: bool,
     jobs: int | None,
 ) -> None:
     """Score a model on a dataset whose reference stems are known.
@@ -50,5 +52,7 @@ def evaluate(
         report = evaluate_tracks(separate, tracks, jobs=jobs, progress=bar)
     about = {"model": name, "dataset": dataset, "split": split} | ({"n_passes": passes} if passes else {})
     report.save(folder, about=about)
+    if per_track:
+        click.echo(report.per_track() + "\n")
     click.echo(report.summary())
     complain(f"the scores of every track are in {folder}")

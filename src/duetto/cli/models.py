@@ -7,7 +7,7 @@ import click
 from duetto.cli.options import Command
 
 if TYPE_CHECKING:
-    from duetto.models.onnx_model import BundleMetadata
+    from duetto.models.metadata import ModelMetadata
 
 
 @click.command(cls=Command)
@@ -20,12 +20,12 @@ def models(names: tuple[str, ...], verify: bool, as_json: bool) -> None:
     NAMES are models, conventional methods or paths of model files; without any, all models and methods that
     come with Duetto are listed. The licence is that of the weights.
     """
-    from duetto.models.onnx_model import Bundle
-    from duetto.models.registry import find_estimators, list_models
+    from duetto.models.onnx_model import OnnxModel
+    from duetto.models.registry import list_models, open_model
 
-    found = [find_estimators(name)[0] for name in names or list_models()]
-    networks = [model for model in found if isinstance(model, Bundle)]
-    methods = [model.metadata for model in found if not isinstance(model, Bundle)]
+    found = [open_model(name)[0] for name in names or list_models()]
+    networks = [model for model in found if isinstance(model, OnnxModel)]
+    methods = [model.metadata for model in found if not isinstance(model, OnnxModel)]
     if verify:
         for network in networks:
             network.verify()
@@ -44,7 +44,7 @@ def models(names: tuple[str, ...], verify: bool, as_json: bool) -> None:
         click.echo(f"{method.name}: {method.summary} ({method.paper})")
 
 
-def _card(metadata: "BundleMetadata") -> str:
+def _card(metadata: "ModelMetadata") -> str:
     lines = [
         f"  trained on: {metadata.training_data}",
         f"  parameters: {metadata.n_parameters}, look-ahead: {metadata.look_ahead} frames",

@@ -108,6 +108,11 @@ def _levels(_: click.Context, __: click.Parameter, value: str | None) -> dict[st
     return levels
 
 
+def _track(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
+    """The number of a sound track, or its language."""
+    return int(value) if value is not None and value.isdecimal() else value
+
+
 FORMATS = ("wav", "flac", "mp3", "ogg", "opus", "m4a")
 _SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}
 _FORMATS_OF = {
@@ -170,6 +175,13 @@ _FILE_OPTIONS = (
         help="Separate the song up to here.",
     ),
     click.option(
+        "--audio-track",
+        callback=_track,
+        metavar="TRACK",
+        show_default="the one that FFmpeg prefers",
+        help="Sound track of a film that has several: its number, or its language such as eng.",
+    ),
+    click.option(
         "--template",
         default="{model}/{parent}/{track}/{stem}.{ext}",
         help="Path of a stem below the output folder.",
@@ -214,6 +226,7 @@ def to_file_options(context: click.Context) -> "FileOptions":
         end_seconds=options["end"],
         bitrate_kbps=options["bitrate"],
         quality=options["quality"],
+        audio_track=options["audio_track"],
     )
 
 

@@ -28,9 +28,9 @@ class _StreamCommand(Command):
     """Its help tells the latency of every model that comes with Duetto, as the models themselves give it."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from duetto.models.onnx_model import list_bundles
+        from duetto.models.registry import model_files
 
-        rows = [(name, f"{_latency_ms(name, 44_100, 20):,.0f} ms") for name in list_bundles()]
+        rows = [(name, f"{_latency_ms(name, 44_100, 20):,.0f} ms") for name in model_files()]
         with formatter.section("Latency at 44.1 kHz, in blocks of 20 ms"):
             formatter.write_dl(rows)
 
@@ -108,13 +108,13 @@ def _separate(
     import numpy as np
 
     from duetto.audio import to_float
-    from duetto.dsp.chunking import Fifo
+    from duetto.dsp.chunking import SampleQueue
     from duetto.separation.remainder import split_block
 
     dtype, bits = TYPES[encoding]
     n_frame = channels * np.dtype(dtype).itemsize
     n_read = n_frame * max(1, round(block * rate / 1000))
-    mixture, n_over, n_clipped = Fifo(), 0, 0
+    mixture, n_over, n_clipped = SampleQueue(), 0, 0
 
     def blocks() -> Iterator["Waveform"]:
         nonlocal n_over

@@ -1,1 +1,1 @@
-"""Signal processing: the STFT and its inverse, masks, middle and side, streams cut into chunks."""
+"""Signal processing: the STFT and its inverse, masks, mid and side, streams in chunks."""

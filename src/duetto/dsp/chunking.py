@@ -1,4 +1,4 @@
-"""A stream in pieces: cut into overlapping segments, worked on in parallel, joined with a cross-fade."""
+"""A stream in chunks: cut into overlapping segments, processed in parallel, joined with a cross-fade."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,25 +13,32 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-def cut(blocks: Iterable[Waveform], *, length: int, stride: int) -> Iterator[tuple[Waveform, bool]]:
-    """Cut blocks (n_channels, any length) into segments (n_channels, length), one every `stride` samples.
+def cut(blocks: Iterable[Waveform], sizes: Iterator[tuple[int, int]]) -> Iterator[tuple[Waveform, bool]]:
+    """Cut blocks (n_channels, any length) into chunks, and tell of each whether it is the last.
 
-    With each comes whether another follows. The last segment may be shorter, but if it is not the only one
-    it is longer than the overlap.
+    Args:
+        blocks: consecutive blocks.
+        sizes: of each chunk its length in samples and how many samples later the next one begins.
+
+    Yields:
+        Chunks (n_channels, length) and False; at the end one that may be shorter and True. If it is not the
+        only one it is longer than the overlap.
     """
     held: list[Waveform] = []
     n_held = 0
+    length, stride = next(sizes)
     for block in blocks:
         held.append(block)
         n_held += block.shape[-1]
         if n_held > length:
             joined = np.concatenate(held, axis=-1)
             while joined.shape[-1] > length:
-                yield joined[:, :length], True
+                yield joined[:, :length], False
                 joined = joined[:, stride:]
+                length, stride = next(sizes)
             held, n_held = [joined], joined.shape[-1]
     if held:
-        yield np.concatenate(held, axis=-1), False
+        yield np.concatenate(held, axis=-1), True
 
 
 def map_ahead(
@@ -54,7 +61,7 @@ def map_ahead(
 def cross_fade(segments: Iterable[Waveform], rise: NDArray[np.float32]) -> Iterator[Waveform]:
     """Join segments, each overlapping the next by as many samples as `rise` has.
 
-    `rise` is the weight there of the later segment, the earlier one has the rest of 1. The segments are
+    `rise` is the weight of the later segment there, 1 - `rise` that of the earlier one. The segments are
     modified.
     """
     overlap = len(rise)
@@ -70,24 +77,24 @@ def cross_fade(segments: Iterable[Waveform], rise: NDArray[np.float32]) -> Itera
         yield tail
 
 
-class Fifo:
-    """Blocks (n_channels, any length) that went in, taken out again in pieces of other lengths."""
+class SampleQueue:
+    """A first-in, first-out queue of samples: blocks of any length in, blocks of other lengths out."""
 
     def __init__(self) -> None:
         self._blocks: deque[NDArray[Any]] = deque()
 
     def put(self, block: NDArray[Any]) -> NDArray[Any]:
-        """Keep a block and hand it on."""
+        """Append a block (n_channels, n_samples), and return it."""
         self._blocks.append(block)
         return block
 
     def take(self, n_samples: int) -> NDArray[Any]:
-        """The oldest `n_samples` samples, at least one, of those that are there."""
-        pieces = []
+        """Remove the oldest `n_samples` samples, at least one, of those in the queue."""
+        parts = []
         while n_samples > 0:
             block = self._blocks.popleft()
-            pieces.append(block[:, :n_samples])
+            parts.append(block[:, :n_samples])
             if block.shape[-1] > n_samples:
                 self._blocks.appendleft(block[:, n_samples:])
             n_samples -= block.shape[-1]
-        return np.concatenate(pieces, axis=-1)
+        return np.concatenate(parts, axis=-1)

@@ -1,4 +1,4 @@
-"""Time-frequency masks from estimated magnitudes, and Griffin-Lim, which finds a phase of its own."""
+"""Time-frequency masks from estimated magnitudes, and phase estimation by Griffin-Lim."""
 
 from collections.abc import Mapping
 
@@ -14,17 +14,17 @@ def ratio_masks(magnitudes: Mapping[str, NDArray[np.float32]], *, power: float =
     """Soft masks |Y_i|^p / sum_j |Y_j|^p, which sum to 1 (Huang et al. 2014, equation 2).
 
     Args:
-        magnitudes: source name -> non-negative array (..., n_bins, n_frames).
+        magnitudes: source name -> non-negative array (..., n_frames, n_bins).
         power: 1 is the papers' ratio mask, 2 the Wiener mask.
 
     Returns:
-        Source name -> mask of the same shape in [0, 1]. Where every magnitude is 0 the sources share alike.
+        Source name -> mask of the same shape in [0, 1]. Where every magnitude is 0 all masks are equal.
     """
     powers = {name: np.asarray(magnitude, np.float32) ** power for name, magnitude in magnitudes.items()}
     total = np.sum(list(powers.values()), axis=0)
-    share = np.float32(1 / len(powers))
+    equal = np.float32(1 / len(powers))
     return {
-        name: np.divide(value, total, out=np.full_like(total, share), where=total > 0)
+        name: np.divide(value, total, out=np.full_like(total, equal), where=total > 0)
         for name, value in powers.items()
     }
 
@@ -46,19 +46,20 @@ def binary_masks(magnitudes: Mapping[str, NDArray[np.float32]]) -> Spectra:
 def griffin_lim(
     magnitude: NDArray[np.float32], initial: NDArray[np.complex64], stft: STFT, n_samples: int, *, n_iter: int
 ) -> NDArray[np.float32]:
-    """Waveform whose spectrogram comes near to `magnitude`, with a phase of its own.
+    """Waveform whose spectrogram has nearly the given magnitude, with a phase estimated for it.
 
-    Griffin and Lim, "Signal estimation from modified short-time Fourier transform", 1984.
+    Griffin and Lim, "Signal estimation from modified short-time Fourier transform", IEEE Transactions on
+    Acoustics, Speech, and Signal Processing, 1984.
 
     Args:
-        magnitude: wanted magnitude (..., n_bins, n_frames).
-        initial: spectrogram of the same shape that lends its phase at first, here the mixture's.
+        magnitude: target magnitude (..., n_frames, n_bins).
+        initial: spectrogram of the same shape whose phase is the first estimate, here the mixture's.
         stft: the transform of both.
         n_samples: samples of the waveform.
-        n_iter: rounds of going to the waveform and back; 0 keeps the initial phase.
+        n_iter: iterations of inverse and forward transform; 0 keeps the initial phase.
 
     Returns:
-        Waveform (..., n_samples).
+        Waveform (..., n_samples), float32.
     """
     waveform = stft.inverse(magnitude * np.exp(1j * np.angle(initial)), n_samples)
     for _ in range(n_iter):

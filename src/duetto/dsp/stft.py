@@ -1,4 +1,7 @@
-"""The one definition of the short-time Fourier transform and of its inverse, in NumPy."""
+"""The short-time Fourier transform and its inverse, in NumPy.
+
+Spectrograms are (..., n_frames, n_bins): frame after frame, as the FFT writes them and as models read them.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -59,7 +62,7 @@ class STFT:
         return max(0, 1 + (n_samples - self.n_fft) // self.hop_length)
 
     def resampled(self, sample_rate: float, new_sample_rate: float) -> "STFT":
-        """The transform that sees the same hertz and milliseconds at another sample rate (hertz).
+        """The transform of the same frequency and time resolution at another sample rate (Hz).
 
         The nearest even n_fft is taken, not a rounder one: a network's frequency axis stays in place.
         """
@@ -71,11 +74,11 @@ class STFT:
         )
 
     def forward(self, waveform: NDArray[np.float32]) -> NDArray[np.complex64]:
-        """Waveform (..., n_samples) to spectrogram (..., n_bins, n_frames)."""
+        """Waveform (..., n_samples) to spectrogram (..., n_frames, n_bins), complex64."""
         n_samples = waveform.shape[-1]
         n_frames = self.n_frames(n_samples)
         if n_frames == 0:
-            return np.zeros((*waveform.shape[:-1], self.n_bins, 0), np.complex64)
+            return np.zeros((*waveform.shape[:-1], 0, self.n_bins), np.complex64)
         if self.centred:
             before = self.n_fft // 2
             after = before + -n_samples % self.hop_length
@@ -88,44 +91,41 @@ class STFT:
         window = self.window_values * np.float32(self.n_fft)
         for some in _chunks(n_frames):
             spectra[..., some, :] = np.fft.rfft(frames[..., some, :] * window, norm="forward")
-        return spectra.swapaxes(-1, -2)
+        return spectra
 
     def inverse(self, spectrogram: NDArray[np.complex64], n_samples: int) -> NDArray[np.float32]:
-        """Spectrogram (..., n_bins, n_frames) to waveform (..., n_samples), by weighted overlap-add.
+        """Spectrogram (..., n_frames, n_bins) to waveform (..., n_samples), by weighted overlap-add.
 
         This is the least-squares inverse of Griffin and Lim (1984, equation 6). With `centred=False` the
         dropped tail comes back as zero, and so do the samples at both ends, one with the sine window and
         a few with the Hann window, where the only window is as good as 0.
         """
-        summed, weight = self.added(spectrogram)
+        summed, weight = self.overlap_add(spectrogram)
         divide(summed, weight)
         start = self.n_fft // 2 if self.centred else 0
         waveform = summed[..., start : start + n_samples]
         missing = n_samples - waveform.shape[-1]
         return np.pad(waveform, [(0, 0)] * (waveform.ndim - 1) + [(0, missing)]) if missing else waveform
 
-    def added(self, spectrogram: NDArray[np.complex64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Spectrogram (..., n_bins, n_frames) to its windowed frames, added, and the weights to divide by.
+    def overlap_add(
+        self, spectrogram: NDArray[np.complex64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Spectrogram (..., n_frames, n_bins) to the sum of its windowed frames and the weights to divide by.
 
         Both reach from the first sample of the first frame to the last of the last, in whole hops:
         (..., n_samples) and (n_samples,).
         """
-        *leading, _, n_frames = spectrogram.shape
+        *leading, n_frames, _ = spectrogram.shape
         n_samples = (n_frames - 1 - -self.n_fft // self.hop_length) * self.hop_length
         summed, weight = np.zeros((*leading, n_samples), np.float32), np.zeros(n_samples, np.float32)
-        self._overlap_add(np.broadcast_to(self.window_values**2, (n_frames, self.n_fft)), weight)
+        self._add(np.broadcast_to(self.window_values**2, (n_frames, self.n_fft)), weight)
         for some in _chunks(n_frames):
-            start = some.start * self.hop_length
-            self._overlap_add(self._frames(spectrogram[..., some]), summed[..., start:])
+            frames = np.fft.irfft(spectrogram[..., some, :], self.n_fft).astype(np.float32, copy=False)
+            frames *= self.window_values
+            self._add(frames, summed[..., some.start * self.hop_length :])
         return summed, weight
 
-    def _frames(self, spectrogram: NDArray[np.complex64]) -> NDArray[np.float32]:
-        """Spectrogram (..., n_bins, n_frames) to the windowed frames (..., n_frames, n_fft) to be added."""
-        frames = np.fft.irfft(spectrogram.swapaxes(-1, -2), self.n_fft).astype(np.float32, copy=False)
-        frames *= self.window_values
-        return frames
-
-    def _overlap_add(self, frames: NDArray[np.float32], summed: NDArray[np.float32]) -> None:
+    def _add(self, frames: NDArray[np.float32], summed: NDArray[np.float32]) -> None:
         """Add frames (..., n_frames, n_fft), `hop_length` apart, to samples (..., at least as many)."""
         n_frames, hop = frames.shape[-2], self.hop_length
         for start in range(0, self.n_fft, hop):
@@ -141,5 +141,5 @@ def _chunks(n_frames: int) -> Iterator[slice]:
 
 
 def divide(summed: NDArray[np.float32], weight: NDArray[np.float32]) -> None:
-    """Divide added frames, in place, by the sum of their squared windows where that is more than nothing."""
+    """Divide overlap-added frames, in place, by the sum of their squared windows where that is not 0."""
     np.divide(summed, weight, out=summed, where=weight > 1e-8)

@@ -1,7 +1,8 @@
-"""A stream as the frames of a transform: cut from its blocks, and added up again to as many samples."""
+"""The short-time Fourier transform of a stream, chunk by chunk, and its inverse."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import chain, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,57 +10,69 @@ from numpy.typing import NDArray
 from duetto.dsp.chunking import Waveform, cut
 from duetto.dsp.stft import STFT, divide
 
+Spectrogram = NDArray[np.complex64]
 
-class Frames:
-    """One stream's way into frames and back, as `STFT.forward` and `STFT.inverse` of all of it at once.
+
+class StreamingSTFT:
+    """The transform of one stream; the same as `STFT.forward` and `STFT.inverse` of all of it at once.
 
     Args:
-        stft: the transform.
-
-    Attributes:
-        stft: the same without its padding, for pieces of the stream.
+        stft: the transform, centred.
     """
 
     def __init__(self, stft: STFT) -> None:
-        self.stft = replace(stft, centred=False)
+        self._stft = replace(stft, centred=False)  # the stream is padded as a whole
         self._n_samples = 0
 
-    def cut(self, blocks: Iterable[Waveform], n_frames: int) -> Iterator[tuple[Waveform, bool]]:
-        """Blocks (n_channels, any length) to the samples of `n_frames` frames, and whether more follow.
+    def forward(
+        self, blocks: Iterable[Waveform], *, n_frames: int, n_first_frames: int
+    ) -> Iterator[tuple[Spectrogram, bool]]:
+        """Blocks (n_channels, any length) to spectrograms, and whether each is the last.
 
-        The last may be fewer frames.
+        They are (n_channels, n_frames, n_bins), the first (n_channels, n_first_frames, n_bins); the last may
+        have fewer frames.
         """
-        n_fft, hop = self.stft.n_fft, self.stft.hop_length
-        return cut(self._padded(blocks), length=n_fft + (n_frames - 1) * hop, stride=n_frames * hop)
+        sizes = chain([self._size(n_first_frames)], repeat(self._size(n_frames)))
+        for samples, is_last in cut(self._padded(blocks), sizes):
+            yield self._stft.forward(samples), is_last
+
+    def _size(self, n_frames: int) -> tuple[int, int]:
+        """Samples of so many frames, and from them to the next."""
+        n_fft, hop = self._stft.n_fft, self._stft.hop_length
+        return n_fft + (n_frames - 1) * hop, n_frames * hop
 
     def _padded(self, blocks: Iterable[Waveform]) -> Iterator[Waveform]:
-        half = self.stft.n_fft // 2
+        half = self._stft.n_fft // 2
         for block in blocks:
             if self._n_samples == 0:
                 yield np.zeros((len(block), half), np.float32)
             self._n_samples += block.shape[-1]
             yield block
         if self._n_samples:
-            yield np.zeros((len(block), half + -self._n_samples % self.stft.hop_length), np.float32)
+            yield np.zeros((len(block), half + -self._n_samples % self._stft.hop_length), np.float32)
 
-    def added(self, spectra: Iterable[NDArray[np.complex64]]) -> Iterator[Waveform]:
-        """Spectrograms (n_channels, n_bins, any length) to the samples to which no later one adds."""
-        start = -(self.stft.n_fft // 2)
-        for samples in self._divided(spectra):
+    def inverse(self, spectrograms: Iterable[Spectrogram]) -> Iterator[Waveform]:
+        """Spectrograms (n_channels, any n_frames, n_bins) to the samples to which no later frame adds.
+
+        Joined they are as many samples as the blocks had; `forward` must have been given a block before its
+        frames come here.
+        """
+        start = -(self._stft.n_fft // 2)
+        for samples in self._divided(spectrograms):
             inside = samples[:, max(0, -start) : max(0, self._n_samples - start)]
             start += samples.shape[-1]
             if inside.shape[-1]:
                 yield inside
 
-    def _divided(self, spectra: Iterable[NDArray[np.complex64]]) -> Iterator[Waveform]:
+    def _divided(self, spectrograms: Iterable[Spectrogram]) -> Iterator[Waveform]:
         before = None
-        for spectrogram in spectra:
-            summed, weight = self.stft.added(spectrogram)
+        for spectrogram in spectrograms:
+            summed, weight = self._stft.overlap_add(spectrogram)
             if before is not None:
                 for now, held in zip((summed, weight), before, strict=True):
                     now[..., : held.shape[-1]] += held
-            n_done = spectrogram.shape[-1] * self.stft.hop_length
-            del spectrogram  # large, and the next is long in coming
+            n_done = spectrogram.shape[-2] * self._stft.hop_length
+            del spectrogram  # large, and the next takes a while
             done = summed[..., :n_done]
             divide(done, weight[:n_done])
             yield done

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from duetto.audio import CONTAINERS, AudioReader, load_audio
+from duetto.audio import AUDIO_SUFFIXES, AudioReader, load_audio
 from duetto.errors import DatasetError
 
 # MIR-1K numbers the clips of a song from 1 and leaves some numbers out. The last number of each song:
@@ -235,7 +235,7 @@ def _audio_files(*folders: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for folder in filter(Path.is_dir, folders):
         for path in folder.iterdir():
-            if path.suffix.lower() in CONTAINERS and not path.name.startswith("."):
+            if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith("."):
                 if path.stem in files:
                     raise DatasetError(
                         f"{files[path.stem]} and {path} have the same name; remove one of them"

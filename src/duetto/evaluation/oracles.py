@@ -26,7 +26,7 @@ class Oracle:
 
     Attributes:
         name: of the oracle on the command line.
-        vocals_mask: maps the references' spectrograms (n_channels, n_bins, n_frames), vocals first, to the
+        vocals_mask: maps the references' spectrograms (n_channels, n_frames, n_bins), vocals first, to the
             mask of the vocals.
     """
 

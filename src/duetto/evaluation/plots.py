@@ -1,4 +1,4 @@
-"""Pictures of songs, of scores and of training (matplotlib)."""
+"""Plots of songs, scores and training runs (matplotlib)."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,9 @@ from duetto.dsp.stft import STFT
 from duetto.errors import ConfigError
 
 DYNAMIC_RANGE_DB = 80.0
-QUIETEST_TOP_DB = -30.0  # silence is drawn black, not as bright as its own maximum
+QUIETEST_TOP_DB = -30.0  # so that silence is black
 Curve = tuple[Sequence[float], Sequence[float]]
-N_COLUMNS = 2000  # more than a picture has pixels; a long song is thinned to so many frames
+N_COLUMNS = 2000  # more than a figure has pixels; longer songs are decimated to this number of frames
 
 
 def plot_spectrograms(
@@ -26,34 +26,33 @@ def plot_spectrograms(
     *,
     max_frequency: float = 8000.0,
 ) -> Path:
-    """Draw the log-spectrograms of a song and its stems, one under the other, on one scale.
+    """Plot the log-spectrograms of a song and its stems below each other, on a common scale.
 
-    Frames last 64 ms, long enough to tell the partials of a voice from one another. 0 dB is a sine of full
-    scale.
+    Frames of 64 ms resolve the partials of a voice. 0 dB is a full-scale sine.
 
     Args:
         waveforms: title -> waveform (n_channels, n_samples); channels are averaged in power.
         sample_rate: hertz.
-        path: of the picture; its extension says which kind, such as .png, .pdf or .svg.
-        max_frequency: top of the picture, hertz.
+        path: of the figure; its suffix is the format, such as .png, .pdf or .svg.
+        max_frequency: upper end of the frequency axis, in hertz.
 
     Returns:
         The path.
 
     Raises:
-        ConfigError: an extension that is of no picture.
-        OSError: the file cannot be written; none is left.
+        ConfigError: a suffix that is not a format of figures.
+        OSError: the file cannot be written.
     """
     path = Path(path)
     kind = _kind(path)
-    pictures = {title: _decibels(waveform, sample_rate) for title, waveform in waveforms.items()}
-    top = max(QUIETEST_TOP_DB, *(picture.max() for picture in pictures.values()))
+    panels = {title: _decibels(waveform, sample_rate) for title, waveform in waveforms.items()}
+    top = max(QUIETEST_TOP_DB, *(panel.max() for panel in panels.values()))
     seconds = next(iter(waveforms.values())).shape[-1] / sample_rate
-    figure = Figure(figsize=(11, 2.6 * len(pictures)), layout="constrained")
-    axes = figure.subplots(len(pictures), 1, sharex=True, squeeze=False)[:, 0]
-    for axis, (title, picture) in zip(axes, pictures.items(), strict=True):
+    figure = Figure(figsize=(11, 2.6 * len(panels)), layout="constrained")
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axis, (title, panel) in zip(axes, panels.items(), strict=True):
         image = axis.imshow(
-            picture,
+            panel,
             origin="lower",
             aspect="auto",
             cmap="magma",
@@ -64,7 +63,7 @@ def plot_spectrograms(
         axis.set_title(title, loc="left")
         axis.set(ylabel="kHz", ylim=(0, min(max_frequency, sample_rate / 2) / 1000))
     axes[-1].set_xlabel("seconds")
-    figure.colorbar(image, ax=list(axes), label="dB, a sine of full scale is 0", aspect=40)
+    figure.colorbar(image, ax=list(axes), label="dBFS of a sine", aspect=40)
     _save(figure, path, kind)
     return path
 
@@ -72,19 +71,19 @@ def plot_spectrograms(
 def plot_spread(
     scores: Mapping[str, Mapping[str, Sequence[float]]], path: str | os.PathLike[str], *, label: str
 ) -> Path:
-    """Draw how scores spread: a line for each system, on it a strip of points for each group of tracks.
+    """Plot the distribution of scores: a line for each system with a strip of points for each group.
 
     Args:
         scores: system -> group, such as a singer -> scores of its tracks. All systems have the same groups.
-        path: of the picture, as for `plot_spectrograms`.
-        label: what the scores are.
+        path: of the figure, as for `plot_spectrograms`.
+        label: of the axis of scores.
 
     Returns:
         The path.
 
     Raises:
-        ConfigError: an extension that is of no picture.
-        OSError: the file cannot be written; none is left.
+        ConfigError: a suffix that is not a format of figures.
+        OSError: the file cannot be written.
     """
     path = Path(path)
     kind = _kind(path)
@@ -110,20 +109,20 @@ def plot_spread(
 def plot_learning_curves(
     runs: Mapping[str, tuple[Curve, Curve]], path: str | os.PathLike[str], *, label: str = "step"
 ) -> Path:
-    """Draw the loss and the dev score of training runs as they go on.
+    """Plot the loss and the validation score of training runs over their steps.
 
     Args:
-        runs: name -> (steps, loss), (steps, dev GNSDR in dB). Each point of a loss is the mean of a thirtieth
-            of the run. With discrimination a loss may be negative, so its scale is linear near 0.
-        path: of the picture, as for `plot_spectrograms`.
-        label: what the steps are counted in.
+        runs: name -> (steps, loss), (steps, validation GNSDR in dB). Each point of a loss is the mean of a
+            thirtieth of the run. A loss with discrimination may be negative, so its scale is linear near 0.
+        path: of the figure, as for `plot_spectrograms`.
+        label: of the axis of steps.
 
     Returns:
         The path.
 
     Raises:
-        ConfigError: an extension that is of no picture.
-        OSError: the file cannot be written; none is left.
+        ConfigError: a suffix that is not a format of figures.
+        OSError: the file cannot be written.
     """
     path = Path(path)
     kind = _kind(path)
@@ -135,14 +134,14 @@ def plot_learning_curves(
         right.plot(*scores, marker=".", label=name, **style)
     left.set_yscale("symlog", linthresh=100)
     left.set(title="loss", xlabel=label)
-    right.set(title="dev GNSDR of the vocals, dB", xlabel=label)
+    right.set(title="validation GNSDR of the vocals, dB", xlabel=label)
     figure.legend(loc="outside lower center", ncols=3)
     _save(figure, path, kind)
     return path
 
 
 def _thinned(values: Sequence[float]) -> NDArray[np.float64]:
-    """Means of at most 30 parts."""
+    """Means of at most 30 equal parts."""
     return np.array([part.mean() for part in np.array_split(np.asarray(values, float), min(30, len(values)))])
 
 
@@ -150,7 +149,7 @@ def _kind(path: Path) -> str:
     kinds = Figure().canvas.get_supported_filetypes()
     kind = path.suffix.removeprefix(".").lower()
     if kind not in kinds:
-        raise ConfigError(f"{path} does not end like a picture; allowed: .{', .'.join(sorted(kinds))}")
+        raise ConfigError(f"{path}: unknown format of a figure; allowed: .{', .'.join(sorted(kinds))}")
     return kind
 
 
@@ -160,14 +159,14 @@ def _decibels(waveform: NDArray[np.float32], sample_rate: int) -> NDArray[np.flo
     hop_length = min(max(n_fft // 4, waveform.shape[-1] // N_COLUMNS), n_fft // 2)
     stft = STFT(n_fft=n_fft, hop_length=hop_length, window="hann")
     spectrogram = stft.forward(waveform)
-    thinned = spectrogram[..., :: max(1, spectrogram.shape[-1] // N_COLUMNS)]
-    power = (np.abs(thinned) ** 2).mean(axis=0) * np.float32(2 / stft.window_values.sum()) ** 2
+    thinned = spectrogram[:, :: max(1, spectrogram.shape[1] // N_COLUMNS)]
+    power = (np.abs(thinned) ** 2).mean(axis=0).T * np.float32(2 / stft.window_values.sum()) ** 2
     decibels: NDArray[np.float32] = 10 * np.log10(power + np.float32(1e-12))
     return decibels
 
 
 def _save(figure: Figure, path: Path, kind: str) -> None:
-    """Write the picture whole or not at all; the same song gives the same bytes."""
+    """Write a figure atomically; the same song gives the same bytes."""
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
     with replacing(path) as part, mpl.rc_context({"svg.hashsalt": "duetto"}):
         figure.savefig(part, dpi=110, format=kind, metadata=undated)

@@ -1,4 +1,4 @@
-"""Do stems sum to their mixture? Counted in integers where all are integers, in constant memory."""
+"""The null test: whether stems sum to their mixture, in integers where all are integers."""
 
 import math
 import os
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from duetto.audio import CONTAINERS, AudioInfo, AudioReader
+from duetto.audio import AUDIO_SUFFIXES, AudioInfo, AudioReader
 from duetto.errors import AudioError
 from duetto.separation.remainder import to_real
 
@@ -25,7 +25,7 @@ class FileCheck:
 
     Attributes:
         path: the file.
-        info: what it says of itself.
+        info: its format and length.
         peak: its largest absolute sample, full scale being 1.
         n_clipped: its samples at or beyond full scale, in runs of two or more.
     """
@@ -38,7 +38,7 @@ class FileCheck:
 
 @dataclass(frozen=True)
 class NullTest:
-    """How stems compare with their mixture.
+    """The result of a null test.
 
     Attributes:
         mixture: the song.
@@ -94,7 +94,7 @@ def null_test(
         for blocks in zip_longest(*(reader.blocks(_BLOCK) for reader in readers)):
             for meter, block in zip(meters, blocks, strict=True):
                 if block is not None:
-                    meter.see(block)
+                    meter.update(block)
             if len({None if block is None else block.shape for block in blocks}) == 1:
                 block_residual, block_beyond = _compare(blocks, depths, bits)
                 residual, n_beyond = max(residual, block_residual), n_beyond + block_beyond
@@ -108,7 +108,7 @@ def _stem_files(stems: Sequence[str | os.PathLike[str]] | str | os.PathLike[str]
     if not isinstance(stems, str | os.PathLike):
         paths = [Path(stem) for stem in stems]
     elif Path(stems).is_dir():
-        paths = sorted(path for path in Path(stems).iterdir() if path.suffix.lower() in CONTAINERS)
+        paths = sorted(path for path in Path(stems).iterdir() if path.suffix.lower() in AUDIO_SUFFIXES)
     else:
         paths = [Path(stems)]
     if not paths:
@@ -125,7 +125,7 @@ class _Meter:
         self._peak, self._n_clipped, self._n_samples = 0.0, 0, 0
         self._at_limit = np.zeros((info.n_channels, 2), bool)  # of the last two samples
 
-    def see(self, block: NDArray[Any]) -> None:
+    def update(self, block: NDArray[Any]) -> None:
         """Measure a block."""
         low, high = float(block.min()), float(block.max())
         self._peak = max(self._peak, -low / self._full_scale, high / self._full_scale)
@@ -137,7 +137,7 @@ class _Meter:
         self._at_limit = at_limit[:, -2:]
 
     def report(self, path: Path) -> FileCheck:
-        """What the whole file was like."""
+        """The result for the whole file."""
         n_clipped = self._n_clipped + int(np.count_nonzero(self._at_limit.all(axis=1)))
         return FileCheck(path, replace(self._info, n_samples=self._n_samples), self._peak, n_clipped)
 

@@ -1,38 +1,37 @@
-"""Separator: blocks of a song -> network -> masks -> overlap-add -> stems, in constant memory."""
+"""Separator: a waveform, a stream of blocks or a file to its stems, in constant memory."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import lru_cache
-from pathlib import Path
 from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from duetto.audio import AudioReader, check_waveform, load_audio, to_float
+from duetto.audio import AudioFile, AudioReader, check_waveform, load_audio, to_float
 from duetto.audio.waveform import check_sample_rate
-from duetto.dsp.chunking import Fifo, Waveform
+from duetto.dsp.chunking import SampleQueue, Waveform
 from duetto.errors import AudioError
-from duetto.models.onnx_model import DEFAULT_MODEL, Bundle
-from duetto.models.registry import MaskEstimator, find_estimators
-from duetto.separation.frontend import Analysis
-from duetto.separation.live import StepEstimator, latency, live_vocals
-from duetto.separation.overlap_add import Segmented
-from duetto.separation.settings import SeparationSettings
-from duetto.separation.stateful import Carried, CarryEstimator
+from duetto.models.metadata import ModelMetadata
+from duetto.models.onnx_model import OnnxModel
+from duetto.models.registry import DEFAULT_MODEL, MaskModel, StatefulModel, open_model
+from duetto.separation.frontend import Frontend
+from duetto.separation.overlap_add import OverlapAdd
+from duetto.separation.settings import SeparationSettings, count_threads
+from duetto.separation.stateful import StatefulInference
 from duetto.separation.stem_writer import DEFAULT_OPTIONS, FileOptions, SeparatedFile, StemFiles
 
 Progress = Callable[[int, int], None]
 
 _BLOCK_SECONDS = 4
-SPEED_STEP = 0.05  # chosen on MIR-1K's dev clips: docs/experiments.md
+SPEED_STEP = 0.05  # chosen on a validation set: docs/experiments.md
 
 
 class Separator:
-    """Takes a song of any sample rate, length and number of channels apart into vocals and accompaniment.
+    """Separates songs of any sample rate, length and number of channels into vocals and accompaniment.
 
-    The network estimates the vocals; the accompaniment is the remainder, so the stems sum to the mixture.
+    The model estimates the vocals; the accompaniment is the remainder, so the stems sum to the mixture.
 
     Args:
         model: name of a model that ships or of a conventional method, path of a model file, or an open model.
@@ -70,7 +69,7 @@ class Separator:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | MaskEstimator = DEFAULT_MODEL,
+        model: str | os.PathLike[str] | MaskModel = DEFAULT_MODEL,
         *,
         mask: Literal["ratio", "binary"] = "ratio",
         griffin_lim_iterations: int = 0,
@@ -79,10 +78,13 @@ class Separator:
         overlap_seconds: float | None = None,
         n_threads: int | None = None,
     ) -> None:
+        threads = count_threads(n_threads)
         self.model = model
-        self.stages: Sequence[MaskEstimator] = (
-            find_estimators(model) if isinstance(model, str | os.PathLike) else [model]
-        )
+        self.stages: Sequence[MaskModel]
+        if isinstance(model, str | os.PathLike):
+            self.stages = open_model(model, n_threads=threads)
+        else:
+            self.stages = [model.on_threads(threads) if isinstance(model, OnnxModel) else model]
         self.metadata = self.stages[0].metadata
         if n_passes is None:
             n_passes = self.metadata.n_passes if mask == "ratio" else 1
@@ -98,16 +100,11 @@ class Separator:
             overlap_seconds=overlap_seconds,
             n_threads=n_threads,
         )
-        # one piece at a time on all threads, or several segments at a time
-        n_threads = self.settings.threads if self._carries else 1
-        self.stages = [
-            stage.on_threads(n_threads) if isinstance(stage, Bundle) else stage for stage in self.stages
-        ]
 
     def separate(
         self, audio: ArrayLike, sample_rate: int, *, progress: Progress | None = None
     ) -> dict[str, Waveform]:
-        """Take a waveform apart.
+        """Separate a waveform.
 
         Args:
             audio: float (n_channels, n_samples) or (n_samples,), full scale 1; it is not modified.
@@ -119,7 +116,7 @@ class Separator:
             "vocals" and "accompaniment", float32 of the shape of `audio`, summing to it.
 
         Raises:
-            AudioError: a waveform or sample rate that the gate refuses.
+            AudioError: a waveform or sample rate that is not valid.
 
         Examples:
             >>> import duetto
@@ -128,7 +125,7 @@ class Separator:
             >>> bool(abs(stems["vocals"] + stems["accompaniment"] - audio).max() < 1e-6)
             True
 
-            Cancelling, here after the first piece:
+            Cancelling, here after the first chunk:
 
             >>> def progress(done, total):
             ...     raise RuntimeError("enough")
@@ -140,17 +137,17 @@ class Separator:
         starts = range(0, waveform.shape[-1], _BLOCK_SECONDS * sample_rate)
         blocks = (waveform[:, start : start + starts.step] for start in starts)
         vocals, done = np.empty_like(waveform), 0
-        with closing(self._way(sample_rate).vocals(blocks)) as pieces:
-            for piece in pieces:
-                vocals[:, done : done + piece.shape[-1]] = piece
-                done += piece.shape[-1]
+        with closing(self._inference(sample_rate).vocals(blocks)) as separated:
+            for block in separated:
+                vocals[:, done : done + block.shape[-1]] = block
+                done += block.shape[-1]
                 if progress:
                     progress(done, waveform.shape[-1])
         stems = {"vocals": vocals, "accompaniment": waveform - vocals}
         return {name: stem.reshape(np.shape(audio)) for name, stem in stems.items()}
 
     def stream(self, blocks: Iterable[ArrayLike], sample_rate: int) -> Iterator[dict[str, Waveform]]:
-        """Take a stream of blocks apart, in constant memory.
+        """Separate a stream of blocks while they come in, in constant memory.
 
         Leaving the loop, or `close`, ends it; so does an error of `blocks`, which reaches the caller.
 
@@ -160,46 +157,41 @@ class Separator:
 
         Yields:
             Consecutive blocks of stems as soon as they are known, `latency_seconds` after the input. Their
-            lengths differ from the input's; joined they are as long. A network that streams gives what one
-            pass over the joined input gives, whatever the blocks; any other what `separate` gives.
+            lengths differ from the input's; joined they are as long, and what `separate` gives for the joined
+            input, whatever the blocks.
 
         Raises:
-            AudioError: a block that the gate refuses.
+            AudioError: a block that is not valid.
 
         Examples:
             >>> import duetto, numpy as np
             >>> audio, sample_rate = duetto.load_audio("song.flac")
             >>> blocks = np.array_split(audio[:, :sample_rate], 50, axis=-1)  # 20 ms each, as they come in
-            >>> separator = duetto.Separator("drnn")  # a model that streams frame by frame
+            >>> separator = duetto.Separator("drnn")  # a model of low latency
             >>> round(separator.latency_seconds(sample_rate), 3)
             0.096
             >>> stems = list(separator.stream(blocks, sample_rate))
             >>> np.concatenate([block["vocals"] for block in stems], axis=-1).shape
             (2, 44100)
         """
-        mixture, sample_rate = Fifo(), check_sample_rate(sample_rate, "the stream")
+        mixture, sample_rate = SampleQueue(), check_sample_rate(sample_rate, "the stream")
         checked = map(mixture.put, _checked(blocks))
-        if self._is_live:
-            ((analysis,),) = self._analyses(sample_rate)
-            pieces = live_vocals(cast(StepEstimator, self.stages[0]), analysis, checked)
-        else:
-            pieces = self._way(sample_rate).vocals(checked, n_ahead=0)  # the next may be long in coming
-        with closing(pieces):
-            for vocals in pieces:
+        with closing(self._inference(sample_rate, live=True).vocals(checked)) as separated:
+            for vocals in separated:
                 yield {"vocals": vocals, "accompaniment": mixture.take(vocals.shape[-1]) - vocals}
 
     def separate_file(
         self,
-        song: str | os.PathLike[str],
+        song: AudioFile,
         out: str | os.PathLike[str] = "separated",
         options: FileOptions = DEFAULT_OPTIONS,
         *,
         progress: Progress | None = None,
     ) -> SeparatedFile:
-        """Take a file apart into files, in constant memory.
+        """Separate a file into files, in constant memory.
 
         Args:
-            song: path of an audio file.
+            song: path of an audio file, its content as bytes, or a binary file object that can seek.
             out: folder for the stems; it is made, and files appear in it only when they are complete.
             options: what is written.
             progress: called with the number of samples done and of all samples. What it raises stops the
@@ -218,15 +210,22 @@ class Separator:
             >>> [path.as_posix() for path in done.paths.values()]
             ['stems/duetto/song/vocals.flac', 'stems/duetto/song/accompaniment.flac']
         """
-        with AudioReader(song) as reader:
+        with AudioReader(song, audio_track=options.audio_track) as reader:
             info = reader.info
-            stems = StemFiles(Path(song), info, model=self.metadata.name, out=out, options=options)
+            stems = StemFiles(
+                reader.path,
+                info,
+                model=self.metadata.name,
+                out=out,
+                options=options,
+                content=reader.content,
+            )
             with stems:
-                mixture, done = Fifo(), 0
+                mixture, done = SampleQueue(), 0
                 read = reader.blocks(_BLOCK_SECONDS * info.sample_rate, stems.start, stems.stop)
                 floats = (to_float(block, info.bits) for block in map(mixture.put, read))
-                with closing(self._way(info.sample_rate).vocals(floats)) as pieces:
-                    for vocals in pieces:
+                with closing(self._inference(info.sample_rate).vocals(floats)) as separated:
+                    for vocals in separated:
                         stems.write(mixture.take(vocals.shape[-1]), vocals)
                         done += vocals.shape[-1]
                         if progress:
@@ -234,66 +233,52 @@ class Separator:
         return stems.result
 
     def latency_seconds(self, sample_rate: int) -> float:
-        """How far the blocks of `stream` lag behind its input, the time to compute them left out.
+        """How far the blocks of `stream` lag behind its input, without the time to compute them.
 
-        It is the length of a segment, for a network that carries on from one to the next with its look-ahead
-        as well, or for one that streams, of a frame and its look-ahead. Blocks that come in add their own
-        length.
+        With a model without a state it is the length of a segment; with one that has a state that of a chunk
+        and its look-ahead, of a model of low latency one frame. The length of the input's blocks adds to it.
 
         Args:
-            sample_rate: hertz.
+            sample_rate: Hz.
 
         Raises:
-            AudioError: a sample rate that the gate refuses.
+            AudioError: a sample rate that is not valid.
         """
         sample_rate = check_sample_rate(sample_rate, "the stream")
-        if self._is_live:
-            return latency(self._analyses(sample_rate)[0][0]) / sample_rate
-        return self._way(sample_rate).length / sample_rate
+        return self._inference(sample_rate, live=True).latency / sample_rate
 
-    @property
-    def _is_live(self) -> bool:
-        """Whether a stream goes frame by frame; Griffin-Lim and several passes have to see what follows."""
-        return (
-            self.metadata.streams and not self.settings.griffin_lim_iterations and self.settings.n_passes == 1
-        )
-
-    @property
-    def _carries(self) -> bool:
-        """Griffin-Lim has to see what follows."""
-        return self.metadata.first_frames > 0 and not self.settings.griffin_lim_iterations
-
-    def _analyses(self, sample_rate: int) -> list[list[Analysis]]:
-        """Of each stage, one for each pass."""
-        mask = self.settings.mask
-        return [
+    def _inference(self, sample_rate: int, *, live: bool = False) -> StatefulInference | OverlapAdd:
+        settings = self.settings
+        frontends = [
             [
-                Analysis(metadata=stage.metadata, sample_rate=sample_rate, mask=mask, speed=speed)
-                for speed in _speeds(self.settings.n_passes)
+                Frontend(metadata=stage.metadata, sample_rate=sample_rate, mask=settings.mask, speed=speed)
+                for speed in _speeds(settings.n_passes)
             ]
             for stage in self.stages
         ]
-
-    def _way(self, sample_rate: int) -> Segmented | Carried:
-        """Through a song: in pieces that carry on from one another, or each from nothing."""
-        analyses = self._analyses(sample_rate)
-        if self._carries:
-            network = cast(CarryEstimator, self.stages[0])
-            return Carried(
-                network=network, analyses=analyses[0], segment_seconds=self.settings.segment_seconds
+        model = self.stages[0]
+        if model.metadata.is_stateful and not settings.griffin_lim_iterations:
+            return StatefulInference(
+                model=cast(StatefulModel, model),
+                frontends=frontends[0],
+                n_frames=_chunk_frames(model.metadata, settings.segment_seconds, live=live),
+                n_ahead=0 if live else 1,
             )
-        return Segmented(
-            stages=self.stages,
-            analyses=analyses,
-            segment_seconds=self.settings.segment_seconds,
-            overlap_seconds=self.settings.overlap_seconds,
-            griffin_lim_iterations=self.settings.griffin_lim_iterations,
-            n_threads=self.settings.threads,
-        )
+        # Griffin-Lim needs the frames on either side, so it takes segments of any model
+        n_ahead = 0 if live else settings.threads
+        return OverlapAdd(stages=self.stages, frontends=frontends, settings=settings, n_ahead=n_ahead)
+
+
+def _chunk_frames(metadata: ModelMetadata, seconds: float, *, live: bool) -> int:
+    """Frames of a chunk for a stateful model, a multiple of its frame grid."""
+    if live and metadata.stream_frames:
+        return metadata.stream_frames
+    step = metadata.frame_grid * metadata.hop_length / metadata.sample_rate
+    return metadata.frame_grid * max(1, round(seconds / step))
 
 
 def _speeds(n_passes: int) -> list[float]:
-    """At which the passes hear a song: 1, then by turns lower and higher in steps of 5 %."""
+    """Of the passes of test-time augmentation: 1, then by turns slower and faster in steps of 5 %."""
     return [1 + SPEED_STEP * ((k + 1) // 2) * (-1) ** k for k in range(n_passes)]
 
 
@@ -315,11 +300,11 @@ def _default_separator() -> Separator:
     return Separator()
 
 
-def separate(song: str | os.PathLike[str]) -> dict[str, Waveform]:
-    """Take a song apart with the default bundle.
+def separate(song: AudioFile) -> dict[str, Waveform]:
+    """Separate a song with the default model.
 
     Args:
-        song: path of an audio file.
+        song: path of an audio file, its content as bytes, or a binary file object that can seek.
 
     Returns:
         "vocals" and "accompaniment", each float32 (n_channels, n_samples), at the song's sample rate.

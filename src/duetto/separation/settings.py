@@ -48,10 +48,20 @@ class SeparationSettings:
                 f"segment_seconds={self.segment_seconds}, overlap_seconds={self.overlap_seconds}: the "
                 "overlap must be positive and at most half a segment"
             )
-        if self.n_threads is not None and self.n_threads < 1:
-            raise ConfigError(f"n_threads={self.n_threads}: choose 1 or more, or leave it out")
+        count_threads(self.n_threads)
 
     @property
     def threads(self) -> int:
         """How many threads that is on this machine."""
-        return self.n_threads or min(N_CORES, MAX_THREADS)
+        return count_threads(self.n_threads)
+
+
+def count_threads(n_threads: int | None) -> int:
+    """The number of threads, or how many this machine should use.
+
+    Raises:
+        ConfigError: less than 1.
+    """
+    if n_threads is not None and n_threads < 1:
+        raise ConfigError(f"n_threads={n_threads}: choose 1 or more, or leave it out")
+    return n_threads or min(N_CORES, MAX_THREADS)

@@ -1,7 +1,7 @@
-"""The vocals of a song in pieces, each of which carries on where the one before ended; for networks that can.
+"""Separation in chunks by a model that carries a state from each to the next, live or offline.
 
-All of them together are one pass over the whole song. The network is at the next piece while the one before
-is transformed back and used.
+All chunks together are one pass over the whole song. Offline the network works on the next chunk while the
+one before is transformed back and written; live it does not wait for what comes next.
 """
 
 from collections import deque
@@ -9,109 +9,98 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, starmap
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from duetto.dsp.chunking import Fifo, Waveform, map_ahead
-from duetto.dsp.mid_side import left_and_right, middle_and_side
-from duetto.dsp.streaming_stft import Frames
-from duetto.separation.frontend import Analysis
-from duetto.separation.live import latency
-
-Spectrogram = NDArray[np.complex64]
-
-
-class CarryEstimator(Protocol):
-    """What it takes of a network: a `Bundle` that carries, or a network in training."""
-
-    def carry(
-        self, spectrogram: Spectrogram, state: Sequence[NDArray[Any]] | None, /, *, follows: bool
-    ) -> tuple[Spectrogram, Sequence[NDArray[Any]]]:
-        """The next masks and the state after them; see `Bundle.carry`."""
+from duetto.dsp.chunking import SampleQueue, Waveform, map_ahead
+from duetto.dsp.mid_side import to_left_right, to_mid_side
+from duetto.dsp.streaming_stft import StreamingSTFT
+from duetto.models.registry import StatefulModel
+from duetto.separation.frontend import Frontend, Spectrogram
 
 
 @dataclass(frozen=True, kw_only=True)
-class Carried:
-    """A way through a song of a given sample rate.
+class StatefulInference:
+    """Separation of songs of one sample rate by a stateful model.
 
     Attributes:
-        network: what estimates the masks.
-        analyses: one for each time that it hears a song; the first at the song's own speed.
-        segment_seconds: length of a piece, or as near to it as the network can.
+        model: the model.
+        frontends: one for each pass of test-time augmentation; the first at the song's own speed.
+        n_frames: in a chunk, a multiple of the model's `frame_grid`; the result does not depend on it.
+        n_ahead: how many chunks are taken before they are due: 1, or 0 for a live stream.
     """
 
-    network: CarryEstimator
-    analyses: Sequence[Analysis]
-    segment_seconds: float
+    model: StatefulModel
+    frontends: Sequence[Frontend]
+    n_frames: int
+    n_ahead: int
 
     @property
-    def _n_frames(self) -> int:
-        """Frames of a piece."""
-        metadata = self.analyses[0].metadata
-        step = metadata.frame_grid * metadata.stft.hop_length / metadata.sample_rate
-        return max(metadata.first_frames, metadata.frame_grid * round(self.segment_seconds / step))
+    def _n_first_frames(self) -> int:
+        return max(self.n_frames, self.model.metadata.first_frames)
 
     @property
-    def length(self) -> int:
-        """How many samples of the song may have come in that have not come out."""
-        return max(
-            self._n_frames * analysis.stft.hop_length + latency(analysis) for analysis in self.analyses
-        )
+    def latency(self) -> int:
+        """Samples of the song that may have come in and not gone out."""
+        return max(map(self._latency, self.frontends))
 
-    def vocals(self, blocks: Iterable[Waveform], *, n_ahead: int = 1) -> Generator[Waveform, None, None]:
+    def _latency(self, frontend: Frontend) -> int:
+        hop, n_fft = frontend.stft.hop_length, frontend.stft.n_fft
+        before_any = n_fft // 2 + (self._n_first_frames - 1) * hop
+        return max(before_any, (self.n_frames - 1) * hop + frontend.latency)
+
+    def vocals(self, blocks: Iterable[Waveform]) -> Generator[Waveform, None, None]:
         """Blocks (n_channels, any length) of the mixture to blocks of the vocals, as many samples in all.
 
-        Close it (`contextlib.closing`), so that its thread ends with it whatever happens. `n_ahead` is how
-        many pieces the network takes before they are due.
+        Close it (`contextlib.closing`), so that its thread ends with it whatever happens.
         """
-        copies = _copies(map(middle_and_side, blocks), len(self.analyses))
+        copies = _copies(map(to_mid_side, blocks), len(self.frontends))
         thread = ThreadPoolExecutor(1)
         try:
             passes = [
-                self._pass(analysis, copy, thread, n_ahead)
-                for analysis, copy in zip(self.analyses, copies, strict=True)
+                self._pass(frontend, copy, thread)
+                for frontend, copy in zip(self.frontends, copies, strict=True)
             ]
-            yield from map(left_and_right, passes[0] if len(passes) == 1 else _mean(passes))
+            yield from map(to_left_right, passes[0] if len(passes) == 1 else _mean(passes))
         finally:
             thread.shutdown(cancel_futures=True)
 
     def _pass(
-        self, analysis: Analysis, blocks: Iterable[Waveform], thread: ThreadPoolExecutor, n_ahead: int
+        self, frontend: Frontend, blocks: Iterable[Waveform], thread: ThreadPoolExecutor
     ) -> Iterator[Waveform]:
-        frames, carry = Frames(analysis.stft), _Carry(self.network, analysis)
-        pieces = frames.cut(blocks, self._n_frames)
-        spectra = ((frames.stft.forward(samples), follows) for samples, follows in pieces)
-        masked = map_ahead(thread, carry.masks, spectra, n_ahead=n_ahead)
-        return frames.added(starmap(analysis.vocals, chain.from_iterable(masked)))
+        stft, steps = StreamingSTFT(frontend.stft), _Steps(self.model, frontend)
+        chunks = stft.forward(blocks, n_frames=self.n_frames, n_first_frames=self._n_first_frames)
+        masked = map_ahead(thread, steps, chunks, n_ahead=self.n_ahead)
+        return stft.inverse(starmap(frontend.vocals, chain.from_iterable(masked)))
 
 
-class _Carry:
-    """A network on its way through a song, and the frames whose masks it has not given yet."""
+class _Steps:
+    """The steps of a model through one song, and the frames whose masks have not come yet."""
 
-    def __init__(self, network: CarryEstimator, analysis: Analysis) -> None:
-        self.network, self.analysis = network, analysis
-        self.state: Sequence[NDArray[Any]] | None = None
-        self.waiting: deque[Spectrogram] = deque()
+    def __init__(self, model: StatefulModel, frontend: Frontend) -> None:
+        self._model, self._frontend = model, frontend
+        self._state: Sequence[NDArray[Any]] | None = None
+        self._waiting: deque[Spectrogram] = deque()
 
-    def masks(self, piece: tuple[Spectrogram, bool]) -> list[tuple[Spectrogram, Spectrogram]]:
-        """The next piece (n_channels, n_bins, n_frames) to the frames whose masks are next, with these.
+    def __call__(self, chunk: tuple[Spectrogram, bool]) -> list[tuple[Spectrogram, NDArray[Any]]]:
+        """The next chunk (n_channels, n_frames, n_bins) to the frames whose masks are next, with these.
 
         They come in parts, for to join them would be to copy them.
         """
-        spectrogram, follows = piece
-        seen = self.analysis.network_input(spectrogram)
-        masks, self.state = self.network.carry(seen, self.state, follows=follows)
-        self.waiting.append(spectrogram)
+        spectrogram, is_last = chunk
+        x = self._frontend.network_input(spectrogram)
+        masks, self._state = self._model.step(x, self._state, is_last=is_last)
+        self._waiting.append(spectrogram)
         due = []
-        while masks.shape[-1]:
-            part = self.waiting.popleft()
-            n_frames = min(part.shape[-1], masks.shape[-1])
-            due.append((part[..., :n_frames], masks[..., :n_frames]))
-            masks = masks[..., n_frames:]
-            if n_frames < part.shape[-1]:
-                self.waiting.appendleft(part[..., n_frames:])
+        while masks.shape[-2]:
+            part = self._waiting.popleft()
+            n_frames = min(part.shape[-2], masks.shape[-2])
+            due.append((part[:, :n_frames], masks[..., :n_frames, :]))
+            masks = masks[..., n_frames:, :]
+            if n_frames < part.shape[-2]:
+                self._waiting.appendleft(part[:, n_frames:])
         return due
 
 
@@ -134,14 +123,14 @@ def _copies(blocks: Iterator[Waveform], n_copies: int) -> list[Iterator[Waveform
 
 def _mean(passes: Sequence[Iterator[Waveform]]) -> Iterator[Waveform]:
     """The mean of passes over one song, whose blocks have other lengths but as many samples in all."""
-    held, n_held = [Fifo() for _ in passes], np.zeros(len(passes), int)
+    queues, n_queued = [SampleQueue() for _ in passes], np.zeros(len(passes), int)
     while True:
-        last = int(n_held.argmin())
+        last = int(n_queued.argmin())
         block = next(passes[last], None)
         if block is None:
             return  # as long as any
-        held[last].put(block)
-        n_held[last] += block.shape[-1]
-        if n_due := int(n_held.min()):
-            yield np.mean([each.take(n_due) for each in held], axis=0)
-            n_held -= n_due
+        queues[last].put(block)
+        n_queued[last] += block.shape[-1]
+        if n_due := int(n_queued.min()):
+            yield np.mean([each.take(n_due) for each in queues], axis=0)
+            n_queued -= n_due

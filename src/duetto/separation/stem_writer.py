@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,8 @@ class FileOptions:
         end_seconds: where it ends; None is the song's end.
         bitrate_kbps: of MP3 and M4A, in kbit/s.
         quality: 0 to 10: how good MP3 and Ogg Vorbis sound, how small FLAC gets.
+        audio_track: of a film with several sound tracks the one to separate: its number from 1, or its
+            language as the file states it, such as "eng".
 
     Raises:
         ConfigError: a value out of its range, or options that exclude each other.
@@ -66,6 +68,7 @@ class FileOptions:
     end_seconds: float | None = None
     bitrate_kbps: float | None = None
     quality: float | None = None
+    audio_track: int | str | None = None
 
     @property
     def written(self) -> tuple[str, ...]:
@@ -105,7 +108,7 @@ class SeparatedFile:
         null_residual: largest |sum of the stems - mixture| before lossy coding, full scale being 1; 0 where
             whole numbers were written of at least the song's depth and nothing was saturated; None where
             not all stems were written, or at another sample rate.
-        notes: what a user should hear of, though nothing failed.
+        notes: what a user should know, though nothing failed.
     """
 
     info: AudioInfo
@@ -153,10 +156,11 @@ class StemFiles:
 
     Args:
         song: path of the song.
-        info: what it says of itself.
+        info: its format and length.
         model: name of the model.
         out: folder for the stems.
         options: what is written.
+        content: what holds the song: its path, or a file object, of which `song` is the name.
 
     Attributes:
         start: first sample of the song's part that is separated.
@@ -170,7 +174,14 @@ class StemFiles:
     """
 
     def __init__(
-        self, song: Path, info: AudioInfo, *, model: str, out: str | os.PathLike[str], options: FileOptions
+        self,
+        song: Path,
+        info: AudioInfo,
+        *,
+        model: str,
+        out: str | os.PathLike[str],
+        options: FileOptions,
+        content: Path | BinaryIO,
     ) -> None:
         self.info = info
         self.start, self.stop = _part(song, info, options)
@@ -181,9 +192,9 @@ class StemFiles:
         )
         _refuse_overwriting(song, self.paths.values())
         _refuse_outside(Path(out), self.paths.values())
-        tags, self._notes = read_tags(song)
+        tags, self._notes = read_tags(content)
         is_wav = container in ("WAV", "RF64")
-        chunks = timeline_chunks(song, start=self.start, stop=self.stop) if is_wav else ()
+        chunks = timeline_chunks(content, start=self.start, stop=self.stop) if is_wav else ()
         settings = encoder_settings(
             container,
             sample_rate=info.sample_rate,
@@ -275,7 +286,7 @@ def _part(song: Path, info: AudioInfo, options: FileOptions) -> tuple[int, int]:
 
 def _refuse_overwriting(source: Path, targets: Iterable[Path]) -> None:
     for target in targets:
-        if target.exists() and target.samefile(source):
+        if target.exists() and source.exists() and target.samefile(source):
             raise AudioError(f"{target}: would overwrite the song itself; choose another output folder")
 
 

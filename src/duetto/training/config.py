@@ -38,7 +38,7 @@ class DRNNConfig(_Table):
     input: ClassVar[Input] = "magnitude"
     n_channels: ClassVar[int] = 1
     frame_grid: ClassVar[int] = 1
-    causal: ClassVar[bool] = True
+    stream_frames: ClassVar[int] = 1
 
     kind: Literal["drnn"] = "drnn"
     context: Literal[1, 3, 5] = 3
@@ -70,7 +70,7 @@ class VPNNConfig(_Table):
     input: ClassVar[Input] = "magnitude"
     n_channels: ClassVar[int] = 1
     frame_grid: ClassVar[int] = 1
-    causal: ClassVar[bool] = True
+    stream_frames: ClassVar[int] = 1
 
     kind: Literal["vpnn"] = "vpnn"
     vectors: Literal["window", "colour"] = "window"
@@ -91,7 +91,7 @@ class UNetConfig(_Table):
     """A convolutional U-Net from complex spectrograms to complex masks."""
 
     input: ClassVar[Input] = "spectrogram"
-    causal: ClassVar[bool] = False
+    stream_frames: ClassVar[int] = 0
 
     kind: Literal["unet"] = "unet"
     n_channels: Literal[1, 2] = 1

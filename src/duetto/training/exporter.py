@@ -1,4 +1,4 @@
-"""A trained network -> a bundle: the ONNX graph, its weights in few bits, its metadata."""
+"""A trained network to a model file: the ONNX graph, its weights in few bits, its metadata."""
 
 import itertools
 import json
@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from duetto.errors import ConfigError, ModelError
-from duetto.models.onnx_model import METADATA_KEY, Bundle, to_planes
+from duetto.models.onnx_model import METADATA_KEY, OnnxModel, probe_input, to_planes
 from duetto.training.checkpoint import BEST, CONFIG, SUMMARY, load_weights, write_whole
 from duetto.training.config import Config
 from duetto.training.config_io import read_config
-from duetto.training.networks import Carrying, Network, Streaming, build_network
-from duetto.training.torch_model import NetworkEstimator
+from duetto.training.networks import Network, Stateful, build_network
+from duetto.training.torch_model import TorchModel
 
 OPSET = 17
 PARITY = 1e-4  # of the masks, root mean square over the bins of each frame
@@ -43,8 +43,8 @@ def export(
     *,
     bits: Bits = 16,
     metrics: Mapping[str, Any] | None = None,
-) -> Bundle:
-    """Write a bundle and prove that it gives what the network gives.
+) -> OnnxModel:
+    """Write a model file and prove that it gives what the network gives.
 
     Args:
         config: the experiment that trained the weights.
@@ -54,7 +54,7 @@ def export(
         metrics: scores with the protocol that gave them.
 
     Returns:
-        The bundle, open.
+        The model, open.
 
     Raises:
         ConfigError: the target cannot be written.
@@ -69,17 +69,17 @@ def export(
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.copy_(_rounded(parameter, bits))
-    estimator = NetworkEstimator(config, network, metrics)
-    graph = _trace(estimator)
+    model = TorchModel(config, network, metrics)
+    graph = _trace(model)
     _shorten(graph, bits)
-    helper.set_model_props(graph, {METADATA_KEY: estimator.metadata.to_json()})
+    helper.set_model_props(graph, {METADATA_KEY: model.metadata.to_json()})
     content = graph.SerializeToString()
     with tempfile.TemporaryDirectory() as folder:
         proof = Path(folder) / target.name
         proof.write_bytes(content)
-        _prove(Bundle(proof), estimator)
+        _prove(OnnxModel(proof), model)
     write_whole(target, content)
-    return Bundle(target)
+    return OnnxModel(target)
 
 
 def export_run(
@@ -88,8 +88,8 @@ def export_run(
     *,
     bits: Bits = 16,
     metrics: str | os.PathLike[str] | None = None,
-) -> Bundle:
-    """Export the best weights of a training run; how it went is told in the bundle's metrics.
+) -> OnnxModel:
+    """Export the best weights of a training run; a summary of it goes into the model's metrics.
 
     Args:
         run: its folder.
@@ -117,21 +117,19 @@ def _read(path: Path, advice: str) -> dict[str, Any]:
         raise ConfigError(f"cannot read {path} ({error}); {advice}") from error
 
 
-class _Masks(nn.Module):
-    """A network as the graph of a bundle: of whole sequences, or of pieces if it can take them."""
+class _Graph(nn.Module):
+    """A network as the graph of a model file."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, seen: Tensor, *state: Tensor) -> Tensor | tuple[Tensor, ...]:
-        if isinstance(self.network, Carrying):
-            follows, *before = state
-            masks, after = self.network.carry(seen, before, follows)
+    def forward(self, x: Tensor, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        if isinstance(self.network, Stateful):
+            is_last, *state = inputs
+            masks, after = self.network.step(x, state, is_last)
             return masks, *after
-        if isinstance(self.network, Streaming):
-            return self.network.step(seen, *state)
-        return self.network.masks(seen)
+        return self.network.masks(x)
 
 
 def _fold_norms(network: nn.Module) -> None:
@@ -145,25 +143,18 @@ def _fold_norms(network: nn.Module) -> None:
                 sequence[index], sequence[index + 1] = folded, nn.Identity()
 
 
-def _trace(estimator: NetworkEstimator) -> onnx.ModelProto:
-    network, kind = estimator.network, str(estimator.config.network.input)
-    probe = estimator.probe(50)
-    example = {kind: torch.from_numpy(to_planes(probe) if np.iscomplexobj(probe) else probe)}
-    outputs = ["masks"]
-    axes = {kind: {0: "batch_size", 2: "n_frames"}, "masks": {0: "batch_size", 2: "n_frames_out"}}
-    if isinstance(network, Streaming):
-        example["state"] = torch.zeros(1, network.state_size)
-        outputs.append("next_state")
-        axes |= {"state": {0: "batch_size"}, "next_state": {0: "batch_size"}}
-        axes[kind][2] = "n_frames_seen"
-    if not np.iscomplexobj(probe):
-        axes["masks"] = {0: "batch_size", 3: "n_frames"}
-    if isinstance(network, Carrying):
-        example["follows"] = torch.tensor(0)
-        for index, maps in enumerate(network.empty_state(1)):
+def _trace(model: TorchModel) -> onnx.ModelProto:
+    kind, probe = str(model.metadata.input), probe_input(model.metadata, 50)
+    planes = to_planes(probe) if np.iscomplexobj(probe) else probe
+    example, outputs = {kind: torch.from_numpy(planes)}, ["masks"]
+    axes = {kind: {0: "batch_size", planes.ndim - 2: "n_frames"}, "masks": {0: "batch_size", 2: "n_masks"}}
+    if isinstance(model.network, Stateful):
+        example["is_last"] = torch.tensor(1)
+        for index, values in enumerate(model.network.empty_state(1)):
             for name in (f"state.{index}", f"next_state.{index}"):
-                axes[name] = {0: "batch_size", 2: f"n_frames.{name}"}
-            example[f"state.{index}"] = maps
+                axes[name] = {0: "batch_size"}
+                axes[name] |= {axis: f"n_{name}" for axis, size in enumerate(values.shape) if size == 0}
+            example[f"state.{index}"] = values
             outputs.append(f"next_state.{index}")
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # the exporter announces its successor, which does not yet know recurrent layers of any length,
@@ -172,7 +163,7 @@ def _trace(estimator: NetworkEstimator) -> onnx.ModelProto:
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         path = Path(folder) / "network.onnx"
         torch.onnx.export(
-            _Masks(network).eval(),  # the exporter leaves the mode that it finds
+            _Graph(model.network).eval(),  # the exporter leaves the mode that it finds
             tuple(example.values()),
             str(path),
             input_names=list(example),
@@ -236,48 +227,37 @@ def _in_steps(values: NDArray[np.float32], bits: Bits) -> tuple[NDArray[np.int8]
     raise ModelError("the exporter changed the rounded weights; report this with the version of torch")
 
 
-def _prove(bundle: Bundle, estimator: NetworkEstimator) -> None:
+def _prove(exported: OnnxModel, model: TorchModel) -> None:
     """Compare the graph with the network.
 
     The largest difference of single bins says nothing: where both activations nearly vanish their ratio is
     rounding, and PyTorch at 32 bits differs from itself at 64 bits as much. Over the bins of a frame they
     weigh little, while a wrong graph is wrong by far more, be it in one frame alone.
     """
-    bundle.verify()
-    first, grid = bundle.metadata.first_frames, bundle.metadata.frame_grid
-    for n_frames in (*PARITY_FRAMES, *([first + 5 * grid + 1] if first else [])):
-        one = estimator.probe(n_frames)
-        batch = np.concatenate([one, 0.1 * one[..., ::-1]])
-        answers = [bundle.masks(batch)]
-        if bundle.metadata.streams:
-            answers.append(_by_steps(bundle, batch))
-        if bundle.metadata.first_frames:
-            answers.append(_carried(bundle, batch))
-        differences = np.stack(answers) - estimator.masks(batch)
-        worst = float(np.sqrt((np.abs(differences) ** 2).mean(axis=-2)).max())
+    exported.verify()
+    metadata = exported.metadata
+    in_chunks = metadata.first_frames + 5 * metadata.frame_grid + 1
+    for n_frames in (*PARITY_FRAMES, *([in_chunks] if metadata.is_stateful else [])):
+        one = probe_input(metadata, n_frames)
+        batch = np.concatenate([one, 0.1 * one[..., ::-1, :]])
+        answers = [exported.masks(batch)]
+        if metadata.is_stateful:
+            answers.append(_masks_in_chunks(exported, batch))
+        differences = np.stack(answers) - model.masks(batch)
+        worst = float(np.sqrt((np.abs(differences) ** 2).mean(axis=-1)).max())
         if not worst <= PARITY:
             raise ModelError(
-                f"{bundle.path.name}: the exported graph differs from the network by {worst:.1e} on "
+                f"{exported.path.name}: the exported graph differs from the network by {worst:.1e} on "
                 f"{n_frames} frames, allowed are {PARITY:.0e}; report this with the version of torch"
             )
 
 
-def _by_steps(bundle: Bundle, magnitude: NDArray[np.float32], n_frames: int = 13) -> NDArray[np.float32]:
-    edges = bundle.metadata.look_back, bundle.metadata.look_ahead
-    padded = np.pad(magnitude, [(0, 0), (0, 0), edges], mode="edge")
-    pieces, state = [], None
-    for start in range(0, magnitude.shape[-1], n_frames):
-        masks, state = bundle.step(padded[..., start : start + sum(edges) + n_frames], state)
-        pieces.append(masks)
-    return np.concatenate(pieces, axis=-1)
-
-
-def _carried(bundle: Bundle, spectrogram: NDArray[np.complex64]) -> NDArray[np.complex64]:
-    """Its masks in pieces, of which the first is as short as it may be."""
-    step = 2 * bundle.metadata.frame_grid
-    pieces, state = [], None
-    starts = [0, *range(bundle.metadata.first_frames, spectrogram.shape[-1], step)]
-    for start, stop in itertools.pairwise([*starts, spectrogram.shape[-1]]):
-        masks, state = bundle.carry(spectrogram[..., start:stop], state, follows=start != starts[-1])
-        pieces.append(masks)
-    return np.concatenate(pieces, axis=-1)
+def _masks_in_chunks(model: OnnxModel, x: NDArray[Any]) -> NDArray[Any]:
+    """The masks of chunks of which the first is as short as it may be, and the others are."""
+    metadata, n_frames = model.metadata, x.shape[-2]
+    starts = [0, *range(metadata.first_frames, n_frames, 2 * metadata.frame_grid)]
+    parts, state = [], None
+    for start, stop in itertools.pairwise([*starts, n_frames]):
+        masks, state = model.step(x[..., start:stop, :], state, is_last=stop == n_frames)
+        parts.append(masks)
+    return np.concatenate(parts, axis=-2)

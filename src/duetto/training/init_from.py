@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from duetto.errors import ModelError
-from duetto.models.onnx_model import Bundle
+from duetto.models.onnx_model import OnnxModel
 
 MODEL_SUFFIX = ".onnx"
 
@@ -61,7 +61,7 @@ def model_weights(path: Path, network: nn.Module) -> dict[str, Tensor]:
     Raises:
         ModelError: a missing or damaged file, or the model of another kind of network.
     """
-    if Bundle(path).metadata.input != "spectrogram":
+    if OnnxModel(path).metadata.input != "spectrogram":
         raise ModelError(f"{path}: not a U-Net; training can be initialised from the model file of a U-Net")
     graph = onnx.load(path).graph
     held = {tensor.name: torch.tensor(numpy_helper.to_array(tensor)) for tensor in graph.initializer}

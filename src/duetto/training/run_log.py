@@ -75,7 +75,7 @@ class RunLog:
 def _log_spectrogram(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
     """Image (height, width) in [0, 1], high frequencies on top."""
     spectrogram = STFT(n_fft=1024, hop_length=512, window="hann").forward(waveform)
-    decibels = 20 * np.log10(np.abs(spectrogram[::-1]) + 1e-7)
+    decibels = 20 * np.log10(np.abs(spectrogram.T[::-1]) + 1e-7)
     picture: NDArray[np.float32] = np.clip((decibels - decibels.max()) / DYNAMIC_RANGE_DB + 1, 0, 1)
     return picture
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from duetto.errors import ConfigError, MetricError
 from duetto.evaluation.datasets import Track
 from duetto.evaluation.evaluator import evaluate
-from duetto.models.onnx_model import list_bundles
+from duetto.models.registry import model_files
 from duetto.separation.separator import Separator
 from duetto.training.checkpoint import (
     BEST,
@@ -40,7 +40,7 @@ from duetto.training.losses import build_objective
 from duetto.training.networks import Network, build_network
 from duetto.training.optimisers import build_average, build_optimisers, set_learning_rates
 from duetto.training.run_log import RunLog, git_revision
-from duetto.training.torch_model import NetworkEstimator
+from duetto.training.torch_model import TorchModel
 
 DIVERGED = "if the training diverged, set a lower optimiser.learning_rate or optimiser.clip_norm"
 
@@ -129,7 +129,7 @@ def _network(config: Config) -> Network:
 
 
 def _initial_weights(config: Config) -> Path:
-    return list_bundles().get(config.run.init_from, Path(config.run.init_from))
+    return model_files().get(config.run.init_from, Path(config.run.init_from))
 
 
 def _claim(folder: Path, config: Config, resume: bool) -> None:
@@ -324,4 +324,4 @@ class _Run:
         return cast(Network, self.averaged.module) if self.averaged else self.bare
 
     def _separator(self) -> Separator:
-        return Separator(NetworkEstimator(self.config, self._evaluated_network.eval()))
+        return Separator(TorchModel(self.config, self._evaluated_network.eval()))

@@ -1,7 +1,4 @@
-"""Conventional methods, which are separators like any other, and the oracles.
-
-A method that is listed here is known by its name wherever a model is.
-"""
+"""Conventional methods, by the names that users choose them by."""
 
 from duetto.models.baselines.base import Method as Method
 from duetto.models.baselines.hpss import MedianFilter

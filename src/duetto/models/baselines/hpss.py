@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from duetto.dsp.masks import wiener_masks
-from duetto.dsp.stft import STFT
-from duetto.models.baselines.base import Method, MethodMetadata
+from duetto.models.baselines.base import Method
+from duetto.models.metadata import ModelMetadata
 
 Magnitude = NDArray[np.float32]
 
@@ -39,11 +39,13 @@ class MedianFilter(Method):
         self, *, n_fft: int, keep: Literal["harmonic", "percussive"], lowest_voice_hertz: float = 0
     ) -> None:
         self._keep = keep
-        self.metadata = MethodMetadata(
+        self.metadata = ModelMetadata(
             name="hpss",
             summary="median filters: the voice lasts in short frames and does not in long ones",
             paper="FitzGerald, DAFx 2010",
-            stft=STFT(n_fft=n_fft, hop_length=n_fft // 4, window="hann"),
+            n_fft=n_fft,
+            hop_length=n_fft // 4,
+            window="hann",
             segment_seconds=30.0,
         )
         self._n_low_bins = round(lowest_voice_hertz * n_fft / self.metadata.sample_rate)

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from duetto.dsp.masks import ratio_masks
-from duetto.dsp.stft import STFT
-from duetto.models.baselines.base import Method, MethodMetadata
+from duetto.models.baselines.base import Method
 from duetto.models.baselines.proximal import Matrix, shrink, shrink_singular_values
+from duetto.models.metadata import ModelMetadata
 
 DICTIONARIES = "mlrr.npz"
 
@@ -31,11 +31,13 @@ class MLRR(Method):
 
     sparsity = 10.0
     lowest_voice_hertz = 100.0
-    metadata = MethodMetadata(
+    metadata = ModelMetadata(
         name="mlrr",
         summary="low-rank activations of learned spectra of voices and of music",
         paper="after Yang, ISMIR 2013",
-        stft=STFT(n_fft=1024, hop_length=512, window="sine"),
+        n_fft=1024,
+        hop_length=512,
+        window="sine",
         segment_seconds=15.0,
     )
 

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from duetto.dsp.stft import STFT
-from duetto.models.baselines.base import Method, MethodMetadata
+from duetto.models.baselines.base import Method
+from duetto.models.metadata import ModelMetadata
 
 Magnitude = NDArray[np.float32]
 
@@ -31,12 +31,14 @@ class RepetSim(Method):
 
     def __init__(self, *, gaussian: bool = False) -> None:
         self._gaussian = gaussian
-        self.metadata = MethodMetadata(
+        self.metadata = ModelMetadata(
             name="repet-sim-gaussian" if gaussian else "repet-sim",
             summary="REPET-SIM: what comes back in similar frames is music, the rest is voice"
             + (", Gaussian mask" if gaussian else ""),
             paper="Rafii and Pardo, ISMIR 2012" + ("; Liutkus et al., ICASSP 2012" if gaussian else ""),
-            stft=STFT(n_fft=1024, hop_length=512, window="sine"),
+            n_fft=1024,
+            hop_length=512,
+            window="sine",
             segment_seconds=60.0,
         )
 
@@ -46,10 +48,10 @@ class RepetSim(Method):
         apart = round(self.apart_seconds * rate / stft.hop_length)
         medians = repeating_magnitude(magnitude, n_similar=self.n_similar, apart=apart)
         music = np.minimum(medians, magnitude)
-        share = np.divide(music, magnitude, out=np.ones_like(magnitude), where=magnitude > 0)
+        ratio = np.divide(music, magnitude, out=np.ones_like(magnitude), where=magnitude > 0)
         if self._gaussian:
-            share = np.exp(-0.5 * np.log(np.maximum(share, np.finfo(np.float32).tiny)) ** 2)
-        mask: Magnitude = 1 - share
+            ratio = np.exp(-0.5 * np.log(np.maximum(ratio, np.finfo(np.float32).tiny)) ** 2)
+        mask: Magnitude = 1 - ratio
         mask[: round(self.lowest_voice_hertz * stft.n_fft / rate)] = 0
         return mask
 

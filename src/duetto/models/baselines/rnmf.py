@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from duetto.dsp.masks import ratio_masks
-from duetto.dsp.stft import STFT
-from duetto.models.baselines.base import Method, MethodMetadata
+from duetto.models.baselines.base import Method
+from duetto.models.metadata import ModelMetadata
 
 Magnitude = NDArray[np.float32]
 
@@ -18,7 +18,7 @@ class RNMF(Method):
     Sprechmann, Bronstein, Sapiro, "Real-time online singing voice separation from monaural recordings using
     robust low-rank modeling", ISMIR 2012: V = W H + S, where W H has few components and is the music, and the
     sparse S is the voice. Here all are non-negative and the misfit is the Kullback-Leibler divergence, which
-    needs no setting for the loudness: min D(V || W H + S) + sparsity * sum S. The vocals' mask is
+    needs no setting for the level: min D(V || W H + S) + sparsity * sum S. The vocals' mask is
     S / (S + W H), below 100 Hz it is 0. 8 components and a sparsity of 0.2 after 100 rounds scored best on
     every eighth training clip of MIR-1K, of 3 to 25 components, sparsities of 0.1 to 1, and the squared
     distance.
@@ -28,11 +28,13 @@ class RNMF(Method):
     sparsity = 0.2
     n_rounds = 100
     lowest_voice_hertz = 100.0
-    metadata = MethodMetadata(
+    metadata = ModelMetadata(
         name="rnmf",
         summary="robust NMF: the music is a few spectra, the voice is sparse",
         paper="Sprechmann et al., ISMIR 2012",
-        stft=STFT(n_fft=1024, hop_length=512, window="sine"),
+        n_fft=1024,
+        hop_length=512,
+        window="sine",
         segment_seconds=15.0,
     )
 

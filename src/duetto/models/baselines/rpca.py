@@ -4,19 +4,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from duetto.dsp.masks import binary_masks, ratio_masks
-from duetto.dsp.stft import STFT
-from duetto.models.baselines.base import Method, MethodMetadata
+from duetto.models.baselines.base import Method
 from duetto.models.baselines.proximal import Matrix, shrink, shrink_singular_values
+from duetto.models.metadata import ModelMetadata
 
 
 class RPCA(Method):
     """Singing-voice separation by robust PCA.
 
     Huang, Chen, Smaragdis, Hasegawa-Johnson, "Singing-voice separation from monaural recordings using robust
-    principal component analysis", ICASSP 2012. The magnitude M = L + S is taken apart by
+    principal component analysis", ICASSP 2012. The magnitude M = L + S is decomposed by
     min ||L||_* + lambda ||S||_1; the vocals' mask is |S| / (|S| + |L|), or 1 where |S| > |L| (the paper's
     equation 7 with gain 1). All settings are the paper's: frames of 1024 points, a hop of 256, at 16 kHz, and
-    lambda = 1 / sqrt(max(n_bins, n_frames)). The window is a Hann window. Pieces of 15 s hold every clip of
+    lambda = 1 / sqrt(max(n_bins, n_frames)). The window is a Hann window. Segments of 15 s hold every clip of
     MIR-1K whole, the length for which that lambda was chosen.
 
     Args:
@@ -25,12 +25,14 @@ class RPCA(Method):
 
     def __init__(self, *, binary: bool = False) -> None:
         self._make_masks = binary_masks if binary else ratio_masks
-        self.metadata = MethodMetadata(
+        self.metadata = ModelMetadata(
             name="rpca-binary" if binary else "rpca",
             summary="robust PCA: the music has low rank, the voice is sparse"
             + (", binary mask" if binary else ""),
             paper="Huang et al., ICASSP 2012",
-            stft=STFT(n_fft=1024, hop_length=256, window="hann"),
+            n_fft=1024,
+            hop_length=256,
+            window="hann",
             segment_seconds=15.0,
         )
 

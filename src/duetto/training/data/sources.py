@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import butter, resample_poly, sosfiltfilt
 
-from duetto.audio import CONTAINERS, load_audio
+from duetto.audio import AUDIO_SUFFIXES, load_audio
 from duetto.errors import ConfigError, DatasetError
 from duetto.evaluation.datasets import Track, TrackAudio, equal_energy, load_tracks
 from duetto.training.config import DataConfig
@@ -200,7 +200,7 @@ def _solo_files(config: DataConfig, root: Path) -> Iterator[SoloFile]:
     for source, folders in (("vocals", config.solo_vocals), ("accompaniment", config.solo_accompaniment)):
         for folder in folders:
             files = (root / folder).glob("*")
-            paths = sorted(path for path in files if path.suffix.lower() in CONTAINERS)
+            paths = sorted(path for path in files if path.suffix.lower() in AUDIO_SUFFIXES)
             if not paths:
                 raise DatasetError(f"{root / folder} holds no recordings; data.solo_{source} names it")
             for path in paths:

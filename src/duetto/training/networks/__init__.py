@@ -14,34 +14,18 @@ Network = DRNN | VPNN | UNet
 
 
 @runtime_checkable
-class Streaming(Protocol):
-    """A network that can also take a sequence piece by piece."""
-
-    @property
-    def look_back(self) -> int:
-        """Frames before a piece that it sees again."""
-
-    @property
-    def state_size(self) -> int:
-        """Numbers that it carries from piece to piece."""
-
-    def step(self, magnitude: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """The masks of a piece with its neighbours and the state after them; see `duetto.models`."""
-
-
-@runtime_checkable
-class Carrying(Protocol):
-    """A network that can also take a spectrogram piece by piece, and then gives its masks late."""
+class Stateful(Protocol):
+    """A network that also takes a sequence in chunks; they give what `masks` gives of the whole."""
 
     @property
     def first_frames(self) -> int:
-        """Of the first piece, at least."""
+        """Frames of the first chunk, at least."""
 
     def empty_state(self, batch_size: int) -> list[Tensor]:
-        """The state before the first piece."""
+        """The state before the first chunk, batch_size first; empty along dimensions of no fixed size."""
 
-    def carry(self, planes: Tensor, state: Sequence[Tensor], follows: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The next masks and the state after them; see `duetto.models`."""
+    def step(self, x: Tensor, state: Sequence[Tensor], is_last: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The next masks and the state after them; see `duetto.models.registry.StatefulModel`."""
 
 
 def build_network(config: DRNNConfig | VPNNConfig | UNetConfig, n_bins: int) -> Network:

@@ -4,12 +4,14 @@ Huang, Kim, Hasegawa-Johnson and Smaragdis, "Singing-voice separation from monau
 recurrent neural networks", ISMIR 2014; initial weights and mask variants as in the authors' released code.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from duetto.training.config import DRNNConfig
-from duetto.training.networks.layers import EPSILON, neighbours, ratio_masks, repeat_edges
+from duetto.training.networks.layers import EPSILON, neighbours, next_frames, ratio_masks, repeat_edges
 
 
 class DRNN(nn.Module):
@@ -33,48 +35,54 @@ class DRNN(nn.Module):
         _initialise(self)
 
     @property
-    def look_back(self) -> int:
-        """Frames before its own that a mask depends on directly; as many after it."""
-        return self.config.context // 2
+    def first_frames(self) -> int:
+        """Frames of the first chunk, at least; then it gives a mask."""
+        return self.config.look_ahead + 1
 
-    @property
-    def state_size(self) -> int:
-        """Numbers that the recurrent layers carry from frame to frame."""
-        return len(self.config.recurrent_layers) * self.config.hidden_size
+    def empty_state(self, batch_size: int) -> list[Tensor]:
+        """The state before the first chunk: no frames, and zeros for each recurrent layer."""
+        hidden = torch.zeros(batch_size, self.config.hidden_size)
+        return [torch.zeros(batch_size, 0, self.n_bins), *(hidden for _ in self.config.recurrent_layers)]
 
     def activations(self, magnitude: Tensor) -> Tensor:
         """Magnitude (batch_size, n_bins, n_frames) to the linear outputs.
 
         They are (batch_size, n_outputs, n_bins, n_frames).
         """
-        state = magnitude.new_zeros(magnitude.shape[0], self.state_size)
-        return self._run(repeat_edges(magnitude, self.look_back), state)[0]
+        frames = magnitude.transpose(1, 2)
+        frames = repeat_edges(frames, self.config.look_ahead, self.config.look_ahead)
+        initial = [state.to(magnitude) for state in self.empty_state(len(magnitude))[1:]]
+        return self._run(frames, initial)[0].transpose(2, 3)
 
-    def step(self, magnitude: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Masks of a piece of a sequence, given the state that the piece before left.
+    def step(self, x: Tensor, state: Sequence[Tensor], is_last: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The next masks of a sequence in chunks; see `Stateful`.
 
         Args:
-            magnitude: (batch_size, n_bins, n_frames + context - 1), the piece and its neighbours.
-            state: (batch_size, state_size), zeros at the start.
+            x: magnitude (batch_size, n_frames, n_bins).
+            state: what the chunk before left, at first `empty_state`.
+            is_last: 1 for the last chunk, else 0, an integer without dimensions.
 
         Returns:
-            Masks (batch_size, 2, n_bins, n_frames) and the state after them.
+            Masks (batch_size, 2, any n_frames, n_bins) and the state after them.
         """
-        activations, state = self._run(magnitude, state)
-        return self._masks(activations, neighbours(magnitude, self.config.context)[self.look_back]), state
+        held, *hidden = state
+        n_side = self.config.look_ahead
+        frames, held = next_frames(x, held, n_side, is_last)
+        activations, hidden = self._run(frames, hidden)
+        return self._masks(activations, neighbours(frames, n_side)[n_side]), [held, *hidden]
 
-    def _run(self, padded: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        hidden = torch.cat(neighbours(padded, self.config.context), dim=1).transpose(1, 2)
-        before = iter(torch.split(state, self.config.hidden_size, dim=1))
-        after = []
+    def _run(self, frames: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Frames with those around them to activations (batch_size, n_outputs, n_frames, n_bins)."""
+        hidden = torch.cat(neighbours(frames, self.config.look_ahead), dim=2)
+        before, after = iter(state), []
         for layer in self.layers:
             if isinstance(layer, nn.RNN):
                 hidden, last = layer(hidden, next(before)[None].contiguous())
                 after.append(last[0])
             else:
                 hidden = F.relu(layer(hidden))
-        activations = self.output(hidden).transpose(1, 2).unflatten(1, (self.config.n_outputs, self.n_bins))
-        return activations, torch.cat(after, dim=1) if after else state
+        activations = self.output(hidden).unflatten(2, (self.config.n_outputs, self.n_bins))
+        return activations.transpose(1, 2), after
 
     def forward(self, magnitude: Tensor) -> Tensor:
         """Magnitude (batch_size, n_bins, n_frames) to estimates (batch_size, n_outputs, n_bins, n_frames)."""
@@ -83,9 +91,10 @@ class DRNN(nn.Module):
             return activations
         return ratio_masks(activations, self.config.joint_mask) * magnitude.unsqueeze(1)
 
-    def masks(self, magnitude: Tensor) -> Tensor:
-        """Magnitude (batch_size, n_bins, n_frames) to masks in [0, 1], (batch_size, 2, n_bins, n_frames)."""
-        return self._masks(self.activations(magnitude), magnitude)
+    def masks(self, x: Tensor) -> Tensor:
+        """Magnitude (batch_size, n_frames, n_bins) to masks in [0, 1], (batch_size, 2, n_frames, n_bins)."""
+        state = [values.to(x) for values in self.empty_state(len(x))]
+        return self.step(x, state, torch.tensor(1, device=x.device))[0]
 
     def _masks(self, activations: Tensor, magnitude: Tensor) -> Tensor:
         if self.config.n_outputs == 1:

@@ -1,6 +1,6 @@
-"""What the networks share: neighbouring frames and the mask layer."""
+"""What the networks have in common: neighbouring frames and the mask layer."""
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -8,34 +8,56 @@ from torch import Tensor
 EPSILON = 1e-10
 
 
-def repeat_edges(magnitude: Tensor, n_side: int) -> Tensor:
-    """Magnitude (..., n_frames) with `n_side` copies of the edge frames beyond both edges."""
-    return torch.cat([magnitude[..., :1]] * n_side + [magnitude] + [magnitude[..., -1:]] * n_side, dim=-1)
+def repeat_edges(frames: Tensor, n_before: int, n_after: int) -> Tensor:
+    """Frames (batch_size, n_frames, n_bins) with copies of the first before and of the last behind them."""
+    index = torch.arange(-n_before, frames.shape[1] + n_after, device=frames.device)
+    last = torch.as_tensor(frames.shape[1] - 1, device=frames.device)
+    return frames.index_select(1, index.clamp(min=0).minimum(last))
 
 
-def neighbours(padded: Tensor, n_frames: int) -> list[Tensor]:
-    """What each frame has around it: the first, ..., the last of every `n_frames` frames in a row.
+def next_frames(chunk: Tensor, held: Tensor, n_side: int, is_last: Tensor) -> tuple[Tensor, Tensor]:
+    """The next chunk of a sequence with the frames around it that a network takes in.
 
-    Padded (..., n) to `n_frames` (odd) tensors (..., n - n_frames + 1), of which the middle one holds the
-    frames themselves.
+    Beyond the ends of the sequence its edge frames are repeated.
+
+    Args:
+        chunk: (batch_size, n_frames, n_bins), the first of more than `n_side` frames.
+        held: the second value that the chunk before gave, at the start (batch_size, 0, n_bins).
+        n_side: frames before and after each frame that the network takes in.
+        is_last: 1 for the last chunk, else 0.
+
+    Returns:
+        `n_side` frames, those whose turn it is, and `n_side` more; and the frames that the next chunk needs.
     """
-    n_inside = padded.shape[-1] - n_frames + 1
-    return [padded[..., k : k + n_inside] for k in range(n_frames)]
+    n_before = n_side - held.shape[1] // 2  # none is held at first, later 2 n_side
+    n_after = cast(int, n_side * is_last)  # a tensor, of which the exporter makes part of the graph
+    frames = repeat_edges(torch.cat([held, chunk], 1), n_before, n_after)
+    return frames, frames[:, frames.shape[1] - 2 * n_side :]
+
+
+def neighbours(frames: Tensor, n_side: int) -> list[Tensor]:
+    """What is around each frame: the first, ..., the last of every `2 n_side + 1` frames in a row.
+
+    Frames (batch_size, n, n_bins) to tensors (batch_size, n - 2 n_side, n_bins), of which the middle one
+    holds the frames themselves.
+    """
+    n_inside = frames.shape[1] - 2 * n_side
+    return [frames[:, k : k + n_inside] for k in range(2 * n_side + 1)]
 
 
 def ratio_masks(
     activations: Tensor, kind: Literal["absolute", "squared", "linear", "none"] = "absolute"
 ) -> Tensor:
-    """The share of each of two sources, (batch_size, 2, n_bins, n_frames).
+    """The masks of two sources, (batch_size, 2, ...), from activations of the same shape.
 
     |a_i| / (|a_1| + |a_2|) of Huang et al. 2014, equation 7, or with squares or with the bare a_i, as in the
     authors' released code. They sum to 1.
     """
     match kind:
         case "squared":
-            shares = activations.square()
+            powers = activations.square()
         case "linear":
-            shares = activations
+            powers = activations
         case _:
-            shares = activations.abs()
-    return shares / (shares.sum(1, keepdim=True) + EPSILON)
+            powers = activations.abs()
+    return powers / (powers.sum(1, keepdim=True) + EPSILON)

@@ -20,9 +20,9 @@ FLOOR = 1e-8
 
 
 class UNet(nn.Module):
-    """Sub-bands as channels, a U-Net whose skips are multiplied into its way up, a complex mask.
+    """Sub-bands as channels, a U-Net whose skips are multiplied into its decoder, a complex mask.
 
-    The song's channels are the middle and, with `n_channels=2`, the side (half of left minus right).
+    The song's channels are the mid and, with `n_channels=2`, the side (half of left minus right).
     """
 
     def __init__(self, config: UNetConfig, n_bins: int) -> None:
@@ -44,7 +44,7 @@ class UNet(nn.Module):
         last = nn.Conv2d(config.width, n_inputs, 1)
         nn.init.zeros_(last.weight)
         halves = torch.tensor([0.5, 0.0]).repeat(config.n_channels).repeat_interleave(config.n_sub_bands)
-        cast(Tensor, last.bias).data.copy_(halves)  # until something is learned the sources share alike
+        cast(Tensor, last.bias).data.copy_(halves)  # until something is learned the masks are equal
         self.head = nn.Sequential(nn.Conv2d(config.width + n_inputs, config.width, 1), nn.ReLU(), last)
 
     def masks(self, planes: Tensor) -> Tensor:
@@ -57,32 +57,32 @@ class UNet(nn.Module):
         Returns:
             Masks of the same shape.
         """
-        return self._masks(planes, _Whole())
+        return self._masks(planes, _WholeSequence())
 
-    def carry(self, planes: Tensor, state: Sequence[Tensor], follows: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Masks of a sequence that comes in pieces; together they are what one pass over the whole gives.
+    def step(self, x: Tensor, state: Sequence[Tensor], is_last: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The next masks of a sequence in chunks; see `Stateful`.
 
         Args:
-            planes: the next piece, as for `masks`. All but the last have a multiple of `frame_grid` frames,
-                and the first `first_frames` or more.
-            state: what the piece before left, at first `empty_state`.
-            follows: whether more will follow, 1 or 0, an integer without dimensions.
+            x: the next chunk, as for `masks`. All but the last have a multiple of `frame_grid` frames, and
+                the first `first_frames` or more.
+            state: what the chunk before left, at first `empty_state`.
+            is_last: 1 for the last chunk, else 0, an integer without dimensions.
 
         Returns:
-            The masks that are next, `look_ahead` frames late or, if nothing follows, all that are left, and
+            The masks that are next, `look_ahead` frames late or, with the last chunk, all that are left; and
             the state after them.
         """
-        pieces = _Pieces(state, follows)
-        return self._masks(planes, pieces), pieces.after
+        chunk = _Chunk(state, is_last)
+        return self._masks(x, chunk), chunk.after
 
     @property
     def first_frames(self) -> int:
-        """Of the first piece, at least: every level then gives as many as the next piece sees again."""
+        """Frames of the first chunk, at least: every level then gives as many as the next needs again."""
         grid = self.config.frame_grid
         return grid * (-(-self.config.look_ahead // grid) + max(self.config.reaches))
 
     def empty_state(self, batch_size: int) -> list[Tensor]:
-        """The state before the first piece: of each part of the network, maps of no frames."""
+        """The state before the first chunk: of each part of the network, maps of no frames."""
         levels = range(self.config.n_levels)
         ups = [level for level in reversed(levels) for _ in ("its skip", "its stage")]
         maps = [(self.widths[level], level) for level in (*levels, self.config.n_levels, *ups)]
@@ -91,22 +91,22 @@ class UNet(nn.Module):
             for width, level in [(self.n_inputs, 0), *maps, (self.n_inputs, 0)]
         ]
 
-    def _masks(self, planes: Tensor, pieces: "_Whole | _Pieces") -> Tensor:
+    def _masks(self, planes: Tensor, chunk: "_WholeSequence | _Chunk") -> Tensor:
         n_missing = -planes.shape[2] % self.config.frame_grid
-        seen = self._fold(F.pad(compressed(planes), (0, 0, 0, n_missing)))
+        x = self._fold(F.pad(compressed(planes), (0, 0, 0, n_missing)))
         reaches = self.config.reaches
-        hidden, skips = pieces.through(self.stem, seen, 1, 1), []
+        hidden, skips = chunk.apply(self.stem, x, 1, 1), []
         for encoder, reach, down in zip(self.encoders, reaches, self.down, strict=False):
-            skips.append(pieces.through(encoder, hidden, reach, 2))
+            skips.append(chunk.apply(encoder, hidden, reach, 2))
             hidden = down(skips[-1])
-        hidden = pieces.through(self.middle, hidden, reaches[-1], 1)
+        hidden = chunk.apply(self.middle, hidden, reaches[-1], 1)
         for skip, decoder, reach, up in reversed(
             list(zip(skips, self.decoders, reaches, self.up, strict=False))
         ):
             hidden = up(hidden)
-            hidden = pieces.through(decoder, hidden * pieces.late(skip, hidden), reach, 1)
-        seen = pieces.late(seen, hidden).to(hidden.dtype)
-        masks = self._unfold(self.head(torch.cat([hidden, seen], 1)))
+            hidden = chunk.apply(decoder, hidden * chunk.delay(skip, hidden), reach, 1)
+        x = chunk.delay(x, hidden).to(hidden.dtype)
+        masks = self._unfold(self.head(torch.cat([hidden, x], 1)))
         masks = masks[:, :, : masks.shape[2] - n_missing]
         return torch.cat([masks, masks[..., -1:]], dim=-1)
 
@@ -136,27 +136,28 @@ def compressed(planes: Tensor) -> Tensor:
     return (parts * (power + FLOOR).sqrt().rsqrt()).flatten(1, 2)
 
 
-class _Whole:
-    """A sequence in one piece."""
+class _WholeSequence:
+    """A sequence that is not cut into chunks."""
 
-    def through(self, stage: nn.Module, maps: Tensor, reach: int, grid: int) -> Tensor:
+    def apply(self, stage: nn.Module, maps: Tensor, reach: int, grid: int) -> Tensor:
         return cast(Tensor, stage(maps))
 
-    def late(self, maps: Tensor, like: Tensor) -> Tensor:
+    def delay(self, maps: Tensor, like: Tensor) -> Tensor:
         return maps
 
 
-class _Pieces:
-    """A sequence in pieces: maps (batch_size, width, n_frames, n_positions) wait for what they need."""
+class _Chunk:
+    """A chunk of a sequence: maps (batch_size, width, n_frames, n_positions) wait for others."""
 
-    def __init__(self, state: Sequence[Tensor], follows: Tensor) -> None:
-        self.before, self.follows = iter(state), follows
+    def __init__(self, state: Sequence[Tensor], is_last: Tensor) -> None:
+        self.before, self.follows = iter(state), 1 - is_last
         self.after: list[Tensor] = []
 
-    def through(self, stage: nn.Module, maps: Tensor, reach: int, grid: int) -> Tensor:
-        """What a stage that sees `reach` frames before and after each gives, a multiple of `grid` frames.
+    def apply(self, stage: nn.Module, maps: Tensor, reach: int, grid: int) -> Tensor:
+        """The next output of a stage that depends on `reach` frames on either side.
 
-        The frames within its reach of the end wait; with as many before them they are seen again.
+        It is a multiple of `grid` frames. The frames within reach of the end wait; with as many before them
+        they are computed again.
         """
         held = next(self.before)
         maps = torch.cat([held, maps], 2)
@@ -166,7 +167,7 @@ class _Pieces:
         self.after.append(maps[:, :, stop - reach :])
         return cast(Tensor, stage(maps))[:, :, start:stop]
 
-    def late(self, maps: Tensor, like: Tensor) -> Tensor:
+    def delay(self, maps: Tensor, like: Tensor) -> Tensor:
         """As many of the frames that have not been used as another map has."""
         maps = torch.cat([next(self.before), maps], 2)
         self.after.append(maps[:, :, like.shape[2] :])
@@ -214,6 +215,6 @@ def _convolution(n_inputs: int, width: int) -> nn.Conv2d:
 
 
 def _normalised(layer: nn.Module, width: int) -> nn.Sequential:
-    # batch normalisation becomes part of the convolution in a bundle, and a segment's masks do not depend on
-    # what else is in it
+    # batch normalisation becomes part of the convolution in a model file, and masks do not depend on what
+    # else is in the batch
     return nn.Sequential(layer, nn.BatchNorm2d(width), nn.ReLU())

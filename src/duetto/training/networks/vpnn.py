@@ -5,12 +5,14 @@ Learning and Music at IJCNN 2017; Nitta, "A backpropagation algorithm for neural
 product", IJCNN 1993.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from duetto.training.config import VPNNConfig
-from duetto.training.networks.layers import neighbours, ratio_masks, repeat_edges
+from duetto.training.networks.layers import neighbours, next_frames, ratio_masks, repeat_edges
 
 DARK = 0.0938
 """Where the first two components of a spectral colour are full (the papers' n)."""
@@ -73,41 +75,53 @@ class VPNN(nn.Module):
         self.register_buffer("direction", torch.tensor(direction), persistent=False)
 
     @property
-    def look_back(self) -> int:
-        """Frames before its own that a mask depends on; as many after it."""
-        return self.config.look_ahead
+    def first_frames(self) -> int:
+        """Frames of the first chunk, at least; then it gives a mask."""
+        return self.config.look_ahead + 1
 
-    @property
-    def state_size(self) -> int:
-        """Nothing but its neighbours matters to a frame."""
-        return 0
+    def empty_state(self, batch_size: int) -> list[Tensor]:
+        """The state before the first chunk: no frames."""
+        return [torch.zeros(batch_size, 0, self.n_bins)]
 
     def activations(self, magnitude: Tensor) -> Tensor:
         """Magnitude (batch_size, n_bins, n_frames) to what is read, (batch_size, 2, n_bins, n_frames)."""
-        return self._run(repeat_edges(magnitude, self.look_back))
+        n_side = self.config.look_ahead
+        return self._run(repeat_edges(magnitude.transpose(1, 2), n_side, n_side)).transpose(2, 3)
 
-    def step(self, magnitude: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Masks (batch_size, 2, n_bins, n_frames) of a piece that comes with its neighbours; the state."""
-        return ratio_masks(self._run(magnitude)), state
+    def step(self, x: Tensor, state: Sequence[Tensor], is_last: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The next masks of a sequence in chunks; see `Stateful`.
 
-    def _run(self, padded: Tensor) -> Tensor:
+        Args:
+            x: magnitude (batch_size, n_frames, n_bins).
+            state: what the chunk before left, at first `empty_state`.
+            is_last: 1 for the last chunk, else 0, an integer without dimensions.
+
+        Returns:
+            Masks (batch_size, 2, any n_frames, n_bins) and the state after them.
+        """
+        (held,) = state
+        frames, held = next_frames(x, held, self.config.look_ahead, is_last)
+        return ratio_masks(self._run(frames)), [held]
+
+    def _run(self, frames: Tensor) -> Tensor:
+        """Frames with those around them to what is read, (batch_size, 2, n_frames, n_bins)."""
         if self.config.vectors == "colour":
-            vectors = colours(padded / self.config.brightest)
+            hidden = colours(frames / self.config.brightest)
         else:
-            vectors = torch.stack(neighbours(padded, 3))
-        hidden = vectors.transpose(-2, -1)
+            hidden = torch.stack(neighbours(frames, 1))
         for layer in self.layers:
             hidden = getattr(torch, self.config.activation)(layer(hidden))
         read = self.output.read(hidden, self.direction)
-        return torch.unflatten(read.transpose(1, 2), 1, (2, self.n_bins))
+        return torch.unflatten(read, 2, (2, self.n_bins)).transpose(1, 2)
 
     def forward(self, magnitude: Tensor) -> Tensor:
         """Magnitude (batch_size, n_bins, n_frames) to estimates (batch_size, 2, n_bins, n_frames)."""
         return ratio_masks(self.activations(magnitude)) * magnitude.unsqueeze(1)
 
-    def masks(self, magnitude: Tensor) -> Tensor:
-        """Magnitude (batch_size, n_bins, n_frames) to masks in [0, 1], (batch_size, 2, n_bins, n_frames)."""
-        return ratio_masks(self.activations(magnitude))
+    def masks(self, x: Tensor) -> Tensor:
+        """Magnitude (batch_size, n_frames, n_bins) to masks in [0, 1], (batch_size, 2, n_frames, n_bins)."""
+        state = [values.to(x) for values in self.empty_state(len(x))]
+        return self.step(x, state, torch.tensor(1, device=x.device))[0]
 
 
 MIDDLE_DIRECTION = (0.0, 1.0, 0.0)

@@ -12,7 +12,7 @@ from duetto.errors import ConfigError, MetricError, ModelError
 from duetto.evaluation.datasets import Track
 from duetto.evaluation.evaluator import evaluate_tracks, find_contender
 from duetto.evaluation.report import PROTOCOL, Report
-from duetto.models.onnx_model import Bundle
+from duetto.models.onnx_model import OnnxModel
 from duetto.training.checkpoint import BEST, CONFIG, SUMMARY, Progress
 from duetto.training.config import Config
 from duetto.training.config_io import load_config, read_config
@@ -184,7 +184,7 @@ def model_file(folder: Path) -> Path:
 def _has_model(folder: Path) -> bool:
     """Whether there is a model file that this version can open."""
     try:
-        Bundle(model_file(folder))
+        OnnxModel(model_file(folder))
     except ModelError:
         return False
     return True
@@ -194,7 +194,7 @@ def _about_run(folder: Path) -> dict[str, Any]:
     summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     config = read_config(folder / CONFIG)
     return {
-        "n_parameters": Bundle(model_file(folder)).metadata.n_parameters,
+        "n_parameters": OnnxModel(model_file(folder)).metadata.n_parameters,
         "optimiser": config.optimiser.kind,
         "n_steps": summary["step"],
         "best_step": summary["best_step"],
