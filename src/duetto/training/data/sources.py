@@ -232,7 +232,7 @@ def list_songs(config: DataConfig, root: Path) -> list[Path]:
 
 def song_files(folder: Path) -> list[Path]:
     """The files of a multitrack song by name."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in CONTAINERS)
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES)
 
 
 def load_song(folder: Path, sample_rate: int) -> dict[str, Waveform]:
