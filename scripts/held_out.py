@@ -134,7 +134,7 @@ def mix(
         accompaniment = accompaniment.mean(axis=0, keepdims=True)
     else:
         maker = SceneMaker(scene, rate)
-        vocals, accompaniment = maker.vocals(vocals, None, rng), maker.music(accompaniment, None, rng)
+        vocals, accompaniment = maker.vocals(vocals, [], rng), maker.music(accompaniment, [], rng)
     equal = np.sqrt(np.sum(accompaniment**2) / np.sum(vocals**2))
     vocals = vocals * np.float32(equal * 10 ** (balance_db / 20))
     if scene is not None:

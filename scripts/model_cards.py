@@ -8,6 +8,7 @@ docs/reference/validation-mixtures.json beside the command that printed them.
 """
 
 import json
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from duetto.training.config_io import load_config
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reference" / "models.md"
 MIXTURES = PAGE.with_name("validation-mixtures.json")
+SOURCES = ROOT / "scripts" / "training_sources.toml"
 LICENCES = ROOT / "src" / "duetto" / "models" / "weights" / "LICENSE.md"
 CHANNELS = {1: "the mid channel", 2: "the mid and the side channel"}
 SELECTED = {"best": "best by validation score", "last": "last"}
@@ -72,6 +74,8 @@ LICENCE_TAIL = """
 | unknown-horizons | CC BY-SA 3.0 | unknown-horizons/unknown-horizons |
 | valyriatear | CC BY 3.0, CC BY-SA 3.0 or CC0, per track | ValyriaTear/ValyriaTear |
 | rendered songs | MIT (the sound fonts FluidR3 and MuseScore General) | `scripts/render_band.py` |
+| two songs of MT5 | not stated | squallooo/MT5 |
+@@GATHERED@@
 
 The dictionaries of the method `mlrr` (`baselines/mlrr.npz`) are under the MIT licence; they were learned from MIR-1K.
 """
@@ -90,7 +94,18 @@ def licences() -> str:
     for path in model_files().values():
         metadata = OnnxModel(path).metadata
         lines.append(f"| `{path.name}` | {metadata.licence} | {metadata.training_data} |")
-    return LICENCE_HEAD + "\n".join(lines) + "\n" + LICENCE_TAIL
+    return LICENCE_HEAD + "\n".join(lines) + "\n" + LICENCE_TAIL.replace("@@GATHERED@@", gathered())
+
+
+def gathered() -> str:
+    """Rows of the sources that scripts/gather_training_data.py gathers."""
+    table = tomllib.loads(SOURCES.read_text(encoding="utf-8"))
+    rows = []
+    for kind, sources in table.items():
+        for name, source in sources.items():
+            origin = source.get("repository") or f"Debian {source['package']}"
+            rows.append(f"| {name} ({kind}) | {source.get('licence', 'not stated')} | {origin} |")
+    return "\n".join(rows)
 
 
 def overview(models: list[OnnxModel]) -> list[str]:

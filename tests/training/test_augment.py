@@ -25,12 +25,14 @@ EFFECTS: dict[str, Callable[[Waveform, Rng], Waveform]] = {
     "pause": lambda waveform, rng: augment.pause(waveform, RATE, rng),
     "limit": lambda waveform, rng: waveform * augment.limiter_gain(waveform, rng),
     "coding": lambda waveform, rng: waveform + augment.coding_error(waveform, RATE, rng),
+    "brighten": lambda waveform, rng: augment.brighten(waveform, RATE, rng),
+    "double_track_apart": lambda waveform, rng: augment.double_track_apart(waveform, RATE, rng),
     "pan": lambda waveform, rng: augment.pan(waveform[:1], rng, 0.5),
     "shift_formants": lambda waveform, rng: augment.shift_formants(waveform, RATE, rng),
     "add_vibrato": lambda waveform, rng: augment.add_vibrato(waveform, RATE, rng),
     "correct_pitch": lambda waveform, rng: augment.correct_pitch(waveform, RATE, rng),
 }
-WIDENING = {"widen", "reverberate", "double_track", "pan"}
+WIDENING = {"double_track_apart", "widen", "reverberate", "double_track", "pan"}
 """What makes stereo of mono."""
 
 

@@ -256,3 +256,26 @@ def test_reconstruction_of_silence_is_the_least_with_a_finite_gradient(
     loss.backward()
     assert float(loss.detach()) == pytest.approx(least)
     assert torch.equal(estimate.grad, silence)
+
+
+def sdr_loss(target: Tensor, estimate: Tensor, **settings: float) -> float:
+    config = LossConfig.model_validate({"kind": "sdr", "discrimination": 0, **settings})
+    return float(reconstruction_loss(config, target, estimate, 2 * target))
+
+
+def test_the_sdr_loss_falls_by_one_for_10_db_down_to_its_floor() -> None:
+    target = torch.ones(1, 50)
+    losses = [sdr_loss(target, (1 - error) * target, floor_db=-60) for error in (0.2, 0.2 / math.sqrt(10))]
+    assert losses[0] - losses[1] == pytest.approx(1, abs=0.01)
+    assert sdr_loss(target, target, floor_db=-30) == pytest.approx(-3, abs=1e-4)
+    assert sdr_loss(target, target, floor_db=-20) == pytest.approx(-2, abs=1e-4)
+
+
+def test_what_is_missed_counts_more_than_what_is_too_loud_in_spectrograms_alone() -> None:
+    target = torch.full((1, 3, 4), 1 + 1j)
+    for is_complex in (True, False):
+        own = target if is_complex else target.real
+        softer, louder = (sdr_loss(own, gain * own, missed=1.0, floor_db=-60) for gain in (0.8, 1.2))
+        plain = sdr_loss(own, 0.8 * own, floor_db=-60)
+        assert louder == pytest.approx(plain, abs=1e-4)
+        assert softer - louder == pytest.approx(math.log10(2) if is_complex else 0, abs=1e-4)

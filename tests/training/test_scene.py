@@ -36,7 +36,7 @@ def gains(stereo: Waveform, mono: Waveform) -> tuple[float, float]:
 def test_where_nothing_happens_a_mono_source_is_panned(source: str, most: float) -> None:
     places = []
     for seed in range(60):
-        stereo = getattr(maker(), source)(noise(), None, np.random.default_rng(seed))
+        stereo = getattr(maker(), source)(noise(), [], np.random.default_rng(seed))
         left, right = gains(stereo, noise())
         assert left**2 + right**2 == pytest.approx(2, rel=1e-4)
         places.append(abs(np.arctan2(right, left) / (np.pi / 4) - 1))
@@ -53,7 +53,7 @@ def test_where_nothing_happens_the_master_is_the_sources(rng: np.random.Generato
 def test_another_source_is_as_loud_or_softer(source: str, lowest: float) -> None:
     levels = []
     for seed in range(30):
-        both = getattr(maker(), source)(noise(), noise(seed=1) * 5, np.random.default_rng(seed))
+        both = getattr(maker(), source)(noise(), [noise(seed=1) * 5], np.random.default_rng(seed))
         parts = np.concatenate([noise(), noise(seed=1)])
         gains = np.linalg.lstsq(parts.T, both.T, rcond=None)[0]
         assert np.abs(gains.T @ parts - both).max() < 1e-5  # those two and nothing else
@@ -69,7 +69,8 @@ def test_scenes_are_stereo_finite_and_drawn_alike_from_one_seed(probabilities: d
         made = []
         for _ in range(2):
             rng, given = np.random.default_rng(seed), [noise(seed=k) for k in range(4)]
-            voice, music = scenes.vocals(*given[:2], rng), scenes.music(*given[2:], rng)
+            voice = scenes.vocals(given[0], given[1:2], rng)
+            music = scenes.music(given[2], given[3:], rng)
             made.append(scenes.master(np.stack([voice, music]), rng))
             assert all(np.array_equal(waveform, noise(seed=k)) for k, waveform in enumerate(given))
         assert made[0].shape == (2, 2, N_SAMPLES)
@@ -82,7 +83,7 @@ def test_scenes_are_stereo_finite_and_drawn_alike_from_one_seed(probabilities: d
 @pytest.mark.parametrize("other", [True, False])
 def test_silence_stays_silence_whatever_happens(other: bool) -> None:
     scenes, silence = maker(**ALWAYS), np.zeros((1, N_SAMPLES), np.float32)
-    more = silence if other else None
+    more = [silence] if other else []
     for seed in range(6):
         rng = np.random.default_rng(seed)
         voice, music = scenes.vocals(silence, more, rng), scenes.music(silence, more, rng)
@@ -91,6 +92,38 @@ def test_silence_stays_silence_whatever_happens(other: bool) -> None:
         mastered = scenes.master(np.stack([voice, music]), rng)
         assert np.abs(mastered).max() < 1e-4
         assert not mastered[0].any()
+
+
+def test_a_voice_sung_apart_is_hard_left_and_right_with_little_in_the_middle() -> None:
+    middles = []
+    for seed in range(20):
+        voice = maker(double_tracking_apart=1).vocals(noise(), [], np.random.default_rng(seed))
+        middle, side = (voice[0] + voice[1]) / 2, (voice[0] - voice[1]) / 2
+        middles.append(np.linalg.norm(middle) / np.linalg.norm(side))
+        assert np.linalg.norm(voice[0]) == pytest.approx(np.linalg.norm(voice[1]), rel=0.3)
+    assert 0.8 < min(middles) < 1.1  # two takes that differ, nothing else: as much in the side
+    assert max(middles) < 3
+
+
+def test_a_band_is_the_sum_of_its_tracks_each_with_its_own_gain_and_place() -> None:
+    parts = [noise(seed=k) for k in range(4)]
+    band = maker().band(parts, np.random.default_rng(1))
+    held = np.concatenate(parts)
+    gains = np.linalg.lstsq(held.T, band.T, rcond=None)[0]
+    assert np.abs(gains.T @ held - band).max() < 1e-5
+    levels = 20 * np.log10(np.linalg.norm(gains, axis=1) / np.sqrt(2))
+    assert (levels > -7.1).all()
+    assert (levels < 5.1).all()
+    assert np.ptp(levels) > 1
+
+
+def test_a_band_of_many_tracks_loses_none_of_them() -> None:
+    parts = [noise(1 + k % 2, seed=k) for k in range(15)]
+    band = maker().band(parts, np.random.default_rng(2))
+    held = np.concatenate(parts)
+    gains = np.linalg.lstsq(held.T, band.T, rcond=None)[0]
+    assert np.abs(gains.T @ held - band).max() < 1e-5
+    assert (np.abs(gains).max(axis=1) > 0.1).all()
 
 
 @pytest.mark.parametrize("silent", [0, 1])
@@ -132,7 +165,7 @@ def test_a_harmony_is_another_pitch_as_loud_or_softer() -> None:
     voice = np.sin(2 * np.pi * 440 * seconds, dtype=np.float32)[None]
     pitches = set()
     for seed in range(12):
-        sung = maker(harmony=1.0).vocals(voice, None, np.random.default_rng(seed)).mean(axis=0)
+        sung = maker(harmony=1.0).vocals(voice, [], np.random.default_rng(seed)).mean(axis=0)
         bins = np.abs(np.fft.rfft(sung * np.hanning(sung.size)))
         own = bins[870:891].max()
         bins[870:891] = 0
@@ -164,7 +197,7 @@ def test_an_effect_happens_with_its_probability(effect: str, source: str) -> Non
     """In some of the cases, and in none where it is 0: then the source is only panned."""
     mono, changed = noise() * np.linspace(0.1, 1, N_SAMPLES, dtype=np.float32), 0
     for seed in range(12):
-        stereo = getattr(maker(**{effect: 1.0}), source)(mono, None, np.random.default_rng(seed))
+        stereo = getattr(maker(**{effect: 1.0}), source)(mono, [], np.random.default_rng(seed))
         fitted = (stereo @ mono[0] / (mono[0] @ mono[0]))[:, None] * mono
         changed += bool(np.abs(stereo - fitted).max() > 1e-3)
     assert changed >= 2
@@ -175,7 +208,7 @@ def test_a_voice_is_tuned_where_that_happens() -> None:
     phase = 2 * np.pi * 220 * times + 5 * np.sin(2 * np.pi * times)
     voice = sum(np.cos(k * phase) / k for k in range(1, 15)).astype(np.float32)[None] / 10
     plain, tuned = (
-        maker(pitch_correction=probability).vocals(voice, None, np.random.default_rng(0))
+        maker(pitch_correction=probability).vocals(voice, [], np.random.default_rng(0))
         for probability in (0.0, 1.0)
     )
     likeness = np.sum(plain[0] * tuned[0]) / np.sqrt(np.sum(plain[0] ** 2) * np.sum(tuned[0] ** 2))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from duetto.errors import ConfigError, DatasetError
 from duetto.training.config import DataConfig
 from duetto.training.data.sources import SoloFile, held_out_mixtures, list_solo_files, load_data
+from duetto.training.data.store import take
 
 RATE = 8000
 
@@ -73,17 +74,15 @@ def test_a_solo_is_one_source_at_the_rate_of_the_recipe(root: Path) -> None:
     """Music keeps both of its channels, but no more than two; a voice is mono."""
     solos = {solo.path.stem: solo for solo in list_solo_files(config(), root)}
     ann, drums, band = (solos[name].load(RATE) for name in ("ann", "drums", "kept-band"))
-    assert ann.accompaniment is None
-    assert np.array_equal(ann.vocals, noise(0.5, 10)[None])
-    assert drums.vocals is None
-    assert drums.accompaniment.shape == (1, int(0.6 * RATE))  # from 16 kHz
-    assert np.array_equal(band.accompaniment, [noise(14, 21), noise(14, 22)])
+    assert np.array_equal(ann, noise(0.5, 10)[None])
+    assert drums.shape == (1, int(0.6 * RATE))  # from 16 kHz
+    assert np.array_equal(band, [noise(14, 21), noise(14, 22)])
     quadraphonic = np.stack([noise(1, seed) for seed in range(4)])
     write(root / "four.wav", quadraphonic)
     four = SoloFile(root / "four.wav", "accompaniment", held_out=False).load(RATE)
-    assert np.allclose(four.accompaniment, quadraphonic.mean(0), atol=1e-7)
+    assert np.allclose(four, quadraphonic.mean(0), atol=1e-7)
     choir = SoloFile(root / "four.wav", "vocals", held_out=False).load(RATE)
-    assert choir.vocals.shape == (1, RATE)
+    assert choir.shape == (1, RATE)
 
 
 def test_a_solo_of_a_lower_rate_than_the_recipes_is_refused(root: Path) -> None:
@@ -127,6 +126,54 @@ def test_rumble_is_taken_from_the_voices_that_train_alone(tmp_path: Path) -> Non
     assert [np.array_equal(track.load().sources["vocals"][0], low + high) for track in dev] == [True, True]
     plain, _ = load_data(config(solo_accompaniment=["band"]), tmp_path)
     assert all(np.array_equal(s.vocals[0], low + high) for s in plain if s.vocals is not None)
+
+
+@pytest.fixture
+def songs(tmp_path: Path) -> Path:
+    """A multitrack song with two sung tracks, another that is played alone, and pairs."""
+    for split, name in (("train", "a"), ("dev", "c")):
+        for source in ("vocals", "accompaniment"):
+            write(tmp_path / "songs" / split / source / f"{name}.wav", noise(0.3, ord(name)))
+    tracks = {"vocals-lead": noise(0.5, 1), "vocals-choir": np.stack([noise(0.6, 2), noise(0.6, 3)])}
+    tracks |= {"bass": noise(0.7, 4), "guitars": np.stack([noise(0.6, 5), noise(0.6, 6)])}
+    for name, waveform in tracks.items():
+        write(tmp_path / "multitracks" / "one" / f"{name}.wav", waveform)
+    write(tmp_path / "multitracks" / "two" / "drums.wav", noise(0.4, 7))
+    return tmp_path
+
+
+MULTITRACKS = {"solo_vocals": [], "solo_accompaniment": [], "held_out_recordings": []}
+
+
+def test_a_multitrack_song_is_its_tracks_and_their_sums(songs: Path) -> None:
+    changes = {"multitracks": ["multitracks"], "sampling_weights": {"multitrack-o*": 5.0}}
+    sources, _ = load_data(config(**MULTITRACKS, **changes), songs)
+    one, two = sources[1:]
+    assert [voice.shape for voice in one.vocal_tracks] == [(1, 5600), (1, 5600)]
+    assert [part.shape for part in one.tracks] == [(1, 5600), (2, 5600)]
+    lead, choir = np.pad(noise(0.5, 1), (0, 1600)), np.pad((noise(0.6, 2) + noise(0.6, 3)) / 2, (0, 800))
+    assert np.abs(one.vocals - (lead + choir)).max() < 1e-6
+    right = noise(0.7, 4) + np.pad(noise(0.6, 6), (0, 800))
+    assert np.abs(one.accompaniment[1] - right).max() < 1e-6
+    assert (one.sampling_weight, two.sampling_weight) == (5.0, 1.0)
+    assert two.vocals is None
+    assert two.vocal_tracks == ()
+
+
+def test_a_store_holds_what_would_be_in_memory(songs: Path) -> None:
+    changes = {"multitracks": ["multitracks"], "vocals_high_pass": 70.0, **MULTITRACKS}
+    held, _ = load_data(config(**changes), songs)
+    for _ in range(2):  # written, then read
+        stored, _ = load_data(config(store="store", **changes), songs)
+        assert len(stored) == len(held)
+        for one, other in zip(held, stored, strict=True):
+            for kind in ("vocals", "accompaniment"):
+                expected, found = getattr(one, kind), getattr(other, kind)
+                if expected is None:
+                    assert found is None
+                else:
+                    taken = take(found, 0, expected.shape[-1])
+                    assert np.abs(taken - expected).max() < 1e-4 * np.abs(expected).max()
 
 
 def test_what_is_held_out_never_trains(root: Path) -> None:

@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 
 from duetto.errors import ConfigError, DuettoError, MetricError, ModelError
 from duetto.evaluation.datasets import load_tracks
-from duetto.training.checkpoint import load_weights, save_weights
+from duetto.training.checkpoint import Progress, load_weights, save_weights
 from duetto.training.config import Config
 from duetto.training.config_io import load_config, parse_config
 from duetto.training.exporter import export_run
@@ -103,7 +103,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def log(folder: Path) -> list[dict[str, float]]:
     """The lines of a run's log without what depends on the clock."""
     lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    return [{key: value for key, value in json.loads(line).items() if key != "seconds"} for line in lines]
+    clock = {"seconds", "waited_seconds"}
+    return [{key: value for key, value in json.loads(line).items() if key not in clock} for line in lines]
 
 
 def column(folder: Path, key: str) -> list[float]:
@@ -159,6 +160,25 @@ def test_full_batch_lbfgs_lowers_the_loss_in_every_step(lbfgs_run: Path) -> None
     losses = column(lbfgs_run, "loss")
     assert all(after < before for before, after in itertools.pairwise(losses))
     assert column(lbfgs_run, "validation/vocals/GNSDR")[-1] > 15
+
+
+def test_a_run_saves_by_the_clock_as_well_as_where_it_is_scored(dataset: Path, tmp_path: Path) -> None:
+    seen = []
+
+    def look(progress: Progress, values: dict[str, float]) -> None:
+        seen.append((newest(tmp_path).name, (tmp_path / "last.safetensors").exists()))
+
+    settings = config(n_steps=3, evaluate_every=100, checkpoint_minutes=1e-9)
+    train(settings, dataset, tmp_path, accelerator="cpu", on_step=look)
+    assert seen == [(f"checkpoint-{step:08d}", True) for step in (1, 2, 3)]
+
+
+def test_what_workers_mix_ahead_is_what_the_training_process_mixes(
+    dataset: Path, tmp_path: Path, unet_run: Path
+) -> None:
+    train(unet_config(n_workers=2), dataset, tmp_path, accelerator="cpu")
+    check_equal(tmp_path, unet_run)
+    assert not multiprocessing.active_children()
 
 
 def test_bf16_autocast_learns_nearly_the_same(dataset: Path, tmp_path: Path, adamw_run: Path) -> None:
@@ -448,7 +468,7 @@ def test_tensorboard_and_the_log_say_the_same(adamw_run: Path) -> None:
     lines = [json.loads(line) for line in (adamw_run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     figures = {key for line in lines for key in line} - {"step"}
     scores = {f"validation/{s}/{m}" for s in ("vocals", "accompaniment") for m in ("GNSDR", "GSIR", "GSAR")}
-    assert figures == {"loss", "learning_rate", "gradient_norm", "seconds", *scores}
+    assert figures == {"loss", "learning_rate", "gradient_norm", "seconds", "waited_seconds", *scores}
     assert set(board.Tags()["scalars"]) == figures
     for key in figures:
         said = [(line["step"], np.float32(line[key])) for line in lines if key in line]

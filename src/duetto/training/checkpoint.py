@@ -14,7 +14,8 @@ from torch import nn
 from duetto.audio.atomic import flush, replacing
 from duetto.errors import ConfigError, ModelError
 
-CONFIG, BEST, SUMMARY = "config.json", "best.safetensors", "summary.json"
+CONFIG, SUMMARY = "config.json", "summary.json"
+BEST, LAST = "best.safetensors", "last.safetensors"
 WEIGHTS, OPTIMISER, PROGRESS = "weights.safetensors", "optimiser.pt", "progress.json"
 
 

@@ -162,6 +162,10 @@ class LossConfig(_Table):
     discrimination: Annotated[float, Field(ge=0, lt=1)] = 0.05
     spectrogram: Annotated[float, Field(ge=0)] = 0.3
     """Weight of the spectrogram's loss; that of the waveform has weight 1 ("l1" and "sdr" only)."""
+    floor_db: Annotated[float, Field(le=0)] = -30.0
+    """"sdr": energy of the error relative to the mixture below which the loss levels off."""
+    missed: Annotated[float, Field(ge=0)] = 0.0
+    """"sdr": additional weight of errors of the spectrogram where the estimate is softer than the vocals."""
 
 
 class SceneConfig(_Table):
@@ -172,11 +176,21 @@ class SceneConfig(_Table):
     vibrato: Probability = 0.15
     pitch_correction: Probability = 0.0
     """Correct the pitch of the vocals to the nearest semitone."""
+    slow: Probability = 0.0
+    """Sing 1.3 to 2.5 times as slowly and up to eight semitones higher: long notes and high ones."""
+    harsh: Probability = 0.0
+    """Make shouts, growls and screams of the vocals (`harsh.roughen`)."""
+    bright: Probability = 0.0
+    """Raise the treble of the vocals."""
     backing_vocals: Probability = 0.15
     """Add vocals of another recording."""
     harmony: Probability = 0.1
     """Add the same vocals transposed by a third, a fourth, a fifth or an octave."""
     double_tracking: Probability = 0.15
+    double_tracking_apart: Probability = 0.0
+    """Pan two takes of the vocals hard left and right, with little in the middle."""
+    other_tracks: Probability = 0.0
+    """Replace some tracks of a multitrack song with tracks of another song."""
     echo: Probability = 0.1
     reverberation: Probability = 0.6
     """Of the vocals; a third as often of the accompaniment."""
@@ -216,6 +230,8 @@ class MixingConfig(_Table):
     """Largest change of pitch and tempo together (resampling), up or down, drawn for each source."""
     balance_db: Annotated[float, Field(ge=0)] = 0.0
     """Largest random gain of the vocals against the accompaniment, up or down."""
+    balance_centre_db: float = 0.0
+    """Mean level of the vocals relative to the accompaniment."""
     second_music: Probability = 0.0
     """Probability of a second accompaniment, 0 to 10 dB below the first."""
     no_vocals: Probability = 0.0
@@ -263,6 +279,10 @@ class RunConfig(_Table):
     evaluation, for a validation set that is unlike the songs the model is for."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """"bf16-mixed" is faster on GPUs and on CPUs with AMX, and far slower elsewhere."""
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0
+    """A checkpoint is saved after so many minutes, as well as at every evaluation."""
+    n_workers: Annotated[int, Field(ge=0)] = 0
+    """Worker processes that mix batches ahead for each training process; 0 mixes in the training process."""
     init_from: str = ""
     """Initial weights: best.safetensors of another run, or the model file of a U-Net, by name or path."""
     n_logged_tracks: Annotated[int, Field(ge=0)] = 2
@@ -289,10 +309,19 @@ class DataConfig(_Table):
     """Folders below the root folder with recordings of vocals alone."""
     solo_accompaniment: tuple[str, ...] = ()
     """Folders below the root folder with recordings of music without vocals."""
+    multitracks: tuple[str, ...] = ()
+    """Folders below the root folder with a folder of each multitrack song; files of sung tracks are named
+    `vocals-...`."""
+    bandwidths: dict[str, Annotated[float, Field(gt=0)]] = {}
+    """Bandwidth in hertz of solo vocals, by name pattern; their mixtures are low-pass filtered alike."""
+    store: str = ""
+    """Folder below the root folder for 16-bit copies of the recordings at `sample_rate`, of which training
+    reads only what it draws; delete it if recordings change. "" keeps all recordings in memory."""
     held_out_recordings: tuple[str, ...] = ()
     """Name patterns of solo recordings of which mixtures for the validation set are made instead."""
     sampling_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
-    """Sampling weight of each second of solo recordings, by name pattern (the first that fits); else 1."""
+    """Sampling weight of each second of solo recordings and of multitrack songs (`multitrack-SONG`), by name
+    pattern (the first that fits); else 1."""
     vocals_high_pass: Annotated[float, Field(ge=0)] = 0.0
     """Cut-off in hertz of a high-pass filter that removes rumble from the training vocals; 0 for none."""
     description: str = "not described"

@@ -13,9 +13,6 @@ from duetto.training.torch_stft import magnitude, stft_forward, stft_inverse
 Objective = Callable[[nn.Module, Tensor], Tensor]
 """A network and sources (batch_size, 2, n_channels, n_samples), vocals first, to the loss, a scalar."""
 
-SDR_FLOOR = 1e-3
-"""Energy of the error relative to the mixture, -30 dB, below which the loss levels off."""
-
 QUIET = 1e-3
 """Mean magnitude of a mixture below which its errors weigh less."""
 
@@ -91,7 +88,8 @@ def reconstruction_loss(config: LossConfig, target: Tensor, estimate: Tensor, mi
 
     With "l1" the mean absolute error relative to the mean magnitude of the mixture. With "sdr" the logarithm
     of the squared error relative to the energy of the mixture, a tenth of the SDR in decibels but for its
-    sign, a constant and `SDR_FLOOR`.
+    sign, a constant and the floor; errors of spectrograms may weigh more where an estimate is softer than its
+    target (`config.missed`).
 
     Args:
         config: the kind.
@@ -105,5 +103,8 @@ def reconstruction_loss(config: LossConfig, target: Tensor, estimate: Tensor, mi
     error, level = (estimate - target).abs().flatten(1), mixture.abs().flatten(1)
     if config.kind == "l1":
         return (error.mean(1) / (level.mean(1) + QUIET)).mean()
+    if config.missed and target.is_complex():
+        is_softer = (estimate.detach().abs() < target.abs()).flatten(1)
+        error = error * (1 + config.missed * is_softer).sqrt()
     ratio = error.square().mean(1) / (level.square().mean(1) + QUIET**2)
-    return torch.log10(ratio + SDR_FLOOR).mean()
+    return torch.log10(ratio + 10 ** (config.floor_db / 10)).mean()

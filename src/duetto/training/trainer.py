@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -22,6 +22,7 @@ from duetto.separation.separator import Separator
 from duetto.training.checkpoint import (
     BEST,
     CONFIG,
+    LAST,
     SUMMARY,
     Checkpoint,
     RunProgress,
@@ -32,7 +33,7 @@ from duetto.training.checkpoint import (
 )
 from duetto.training.config import Config
 from duetto.training.config_io import read_config
-from duetto.training.data.sampler import Batches, make_batches
+from duetto.training.data.sampler import Batches, BatchSource
 from duetto.training.data.sources import Recording, load_data
 from duetto.training.init_from import MODEL_SUFFIX, initialise_from, unfold_norms
 from duetto.training.losses import build_objective
@@ -68,8 +69,9 @@ def train(
     Args:
         config: the experiment.
         root: folder of the dataset.
-        folder: of the run: config.json, log.jsonl, tensorboard/, checkpoint-*/, best.safetensors (the
-            weights that `run.checkpoint_selection` selects) and at the end summary.json.
+        folder: of the run: config.json, log.jsonl, tensorboard/, checkpoint-*/, last.safetensors (the weights
+            of the last checkpoint), best.safetensors (those that `run.checkpoint_selection` selects) and at
+            the end summary.json.
         resume: continue from the newest checkpoint in `folder`.
         accelerator: "cpu", "cuda", ... as in Lightning Fabric.
         devices: processes on each machine; a batch is divided among them, with the result of one process.
@@ -162,9 +164,6 @@ class _Run:
         self.config = config
         self.folder = folder
         self.recordings, self.validation = recordings, validation
-        self.batches = make_batches(
-            config, recordings, rank=fabric.global_rank, n_processes=fabric.world_size
-        )
         self.objective = build_objective(config)
         torch.manual_seed(config.run.seed)
         self.progress = RunProgress()
@@ -192,7 +191,7 @@ class _Run:
 
     def _run_mixtures(self, network: torch.nn.Module) -> None:
         """Run a network on the first mixtures, which are the same in every process."""
-        batches = make_batches(self.config, self.recordings, rank=0, n_processes=1)
+        batches = BatchSource(self.config, self.recordings, rank=0, n_processes=1)
         for step in range(-(-N_NORM_MIXTURES // self.config.optimiser.batch_size)):
             for batch, _ in batches(step):
                 self.objective(network, self.fabric.to_device(batch))
@@ -201,9 +200,21 @@ class _Run:
         """Train to the last step, or until the validation score stalls."""
         run, progress = self.config.run, self.progress
         started = time.monotonic() - progress.seconds
-        with RunLog(self.folder, progress.step) if self.fabric.global_rank == 0 else nullcontext() as log:
+        saved_at = time.monotonic()
+        source = BatchSource(
+            self.config,
+            self.recordings,
+            rank=self.fabric.global_rank,
+            n_processes=self.fabric.world_size,
+            n_workers=run.n_workers,
+            first_step=progress.step,
+        )
+        with (
+            closing(source),
+            RunLog(self.folder, progress.step) if self.fabric.global_rank == 0 else nullcontext() as log,
+        ):
             while progress.step < run.n_steps and progress.n_stale < run.patience:
-                values = self._step(progress.step)
+                values = self._step(progress.step, source)
                 progress.step += 1
                 due = progress.step % run.evaluate_every == 0 or progress.step == run.n_steps
                 if due:
@@ -213,8 +224,10 @@ class _Run:
                     log.scalars(progress.step, values)
                     if due:
                         self._log_examples(log)
+                    if due or time.monotonic() - saved_at > 60 * run.checkpoint_minutes:
                         log.flush()  # before the checkpoint, so that a resumed log has no gap
                         self._save_checkpoint()
+                        saved_at = time.monotonic()
                 if on_step:
                     on_step(progress, values)
         if self.fabric.global_rank == 0:
@@ -226,11 +239,14 @@ class _Run:
             write_whole(self.folder / SUMMARY, json.dumps(summary, indent=1).encode())
         return progress
 
-    def _step(self, step: int) -> dict[str, float]:
+    def _step(self, step: int, source: BatchSource) -> dict[str, float]:
         settings = self.config.optimiser
         self.network.train()
         set_learning_rates(self.bare_optimisers, self.config, step)
-        gradients = partial(self._gradients, self.batches(step))
+        begun = time.monotonic()
+        batches = source(step)
+        waited = time.monotonic() - begun
+        gradients = partial(self._gradients, batches)
         clip = partial(torch.nn.utils.clip_grad_norm_, list(self.network.parameters()))
         if settings.kind == "lbfgs":
             loss = self.optimisers[0].step(gradients)
@@ -244,6 +260,7 @@ class _Run:
             self.averaged.update_parameters(self.bare)
         rate = self.bare_optimisers[-1].param_groups[0]["lr"]
         values = {"loss": float(loss), "gradient_norm": float(norm), "learning_rate": rate}
+        values["waited_seconds"] = waited
         if not all(map(math.isfinite, values.values())):
             raise ConfigError(
                 f"step {step + 1}: loss {values['loss']}, gradient norm {values['gradient_norm']}; {DIVERGED}"
@@ -296,6 +313,7 @@ class _Run:
             log.audio(step, track.name, waveforms, audio.sample_rate)
 
     def _save_checkpoint(self) -> None:
+        save_weights(self.folder / LAST, self._evaluated_network)
         states = [optimiser.state_dict() for optimiser in self.bare_optimisers]
         averaged = self.averaged.state_dict() if self.averaged else {}
         save_checkpoint(self.folder, Checkpoint(self.bare.state_dict(), states, averaged, self.progress))

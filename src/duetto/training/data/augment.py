@@ -44,6 +44,21 @@ def equalise(waveform: Waveform, sample_rate: int, rng: Rng, most_db: float = 8.
     return irfft(rfft(waveform, n_fft) * curve.astype(np.float32), n_fft)[..., :n_samples]
 
 
+def brighten(waveform: Waveform, sample_rate: int, rng: Rng) -> Waveform:
+    """Raise the treble by up to 10 dB at the same overall level."""
+    bright = tilt(waveform, sample_rate, rng.uniform(0, 10))
+    return bright * np.float32(rms(waveform) / max(rms(bright), 1e-9))
+
+
+def tilt(waveform: Waveform, sample_rate: int, gain_db: float) -> Waveform:
+    """Raise frequencies above 3 kHz by a gain relative to those below 300 Hz."""
+    n_samples = waveform.shape[-1]
+    n_fft = next_fast_len(n_samples, real=True)
+    frequencies = np.maximum(rfftfreq(n_fft, 1 / sample_rate), 1)
+    curve = 10 ** (gain_db * np.interp(np.log(frequencies), np.log([300, 3000]), [-0.5, 0.5]) / 20)
+    return irfft(rfft(waveform, n_fft) * curve.astype(np.float32), n_fft)[..., :n_samples]
+
+
 def shift_formants(waveform: Waveform, sample_rate: int, rng: Rng, most: float = 0.18) -> Waveform:
     """Shift the formants: the spectral envelope is stretched by up to `most`, and the pitch is kept."""
     n_fft = 2 ** round(np.log2(0.032 * sample_rate))
@@ -206,6 +221,21 @@ def double_track(waveform: Waveform, sample_rate: int, rng: Rng) -> Waveform:
     return doubled
 
 
+def double_track_apart(waveform: Waveform, sample_rate: int, rng: Rng) -> Waveform:
+    """Two takes panned hard left and right, slightly out of time, with little or nothing in the middle."""
+    n_samples = waveform.shape[-1]
+    mono, places = waveform.mean(axis=0), np.arange(n_samples)
+    sides = np.stack([mono, mono]) * np.float32(rng.choice((0.0, rng.uniform(0, 0.5))))
+    knots = np.arange(0, n_samples + sample_rate, sample_rate // 2)
+    far = rng.uniform(0.8, 1)
+    for side in (0, 1):
+        delays = rng.uniform(0, 1.5 * _LONGEST_DELAY_SECONDS, knots.size) * sample_rate
+        take = np.interp(places - np.interp(places, knots, delays), places, mono, left=0).astype(np.float32)
+        sides[side] += np.float32(far) * take
+        sides[1 - side] += np.float32(1 - far) * take
+    return sides
+
+
 def transpose(mono: Waveform, semitones: float, sample_rate: int) -> Waveform:
     """Change the pitch of (1, n_samples) and keep its tempo, by a phase vocoder and resampling.
 
@@ -215,12 +245,13 @@ def transpose(mono: Waveform, semitones: float, sample_rate: int) -> Waveform:
     n_fft = 2 ** round(np.log2(0.064 * sample_rate))
     hop = n_fft // 4
     stft = ShortTimeFFT(hann(n_fft, sym=False), hop, sample_rate)
-    spectrum = stft.stft(np.pad(mono[0], (0, n_fft)))
+    spectrum = stft.stft(np.pad(mono[0], (0, 3 * n_fft)))  # its inverse refuses short signals
     turns = np.angle(spectrum[:, 1:] * spectrum[:, :-1].conj())
     expected = 2 * np.pi * hop / n_fft * np.arange(n_fft // 2 + 1)[:, None]
     advance = expected + np.angle(np.exp(1j * (turns - expected)))
     places = np.arange(0, spectrum.shape[1] - 1, float(1 / ratio))
-    before, fraction = places.astype(int), places % 1
+    before = np.minimum(places.astype(int), spectrum.shape[1] - 2)  # rounding may give one place too many
+    fraction = places - before
     magnitude = np.abs(spectrum)
     magnitude = magnitude[:, before] * (1 - fraction) + magnitude[:, before + 1] * fraction
     phase = np.cumsum(np.hstack([np.angle(spectrum[:, :1]), advance[:, before[:-1]]]), axis=1)

@@ -1,57 +1,101 @@
 """Random training mixtures of recordings, and the fixed excerpts of full-batch training."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import torch
+from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 from scipy.signal import resample_poly
 from torch import Tensor
 
 from duetto.dsp.stft import STFT
 from duetto.evaluation.datasets import Waveform
 from duetto.training.config import Config, MixingConfig
-from duetto.training.data.augment import Rng, decibels, happens, rms
+from duetto.training.data.augment import Rng, decibels, happens, rms, transpose
+from duetto.training.data.prefetch import Prefetcher
 from duetto.training.data.scene import SceneMaker
 from duetto.training.data.sources import Recording
+from duetto.training.data.store import Stored, peak, take
+
+KEPT_TRACKS = 0.6
+"""Probability that a track stays in a song that gets tracks of another."""
+
+N_TRIES = 4
+"""Tried starts of an excerpt of vocals."""
+
+BLOCK = 400
+"""About the samples of a block of vocals that is silent or not."""
+
+SILENT = 0.02
+"""Peak of a block, relative to that of the recording, below which it counts as silent."""
 
 Batches = list[tuple[Tensor, float]]
 """Batches of sources (batch_size, 2, n_channels, n_samples), each with its weight in the loss of the step."""
 
 
-def make_batches(
-    config: Config, recordings: Sequence[Recording], *, rank: int, n_processes: int
-) -> Callable[[int], Batches]:
-    """Return a function from a step to the batches of process `rank`; all processes' weights sum to 1."""
-    settings, stft = config.optimiser, config.stft.build(centred=False)
-    if settings.kind == "lbfgs":
-        excerpts = fixed_excerpts(
-            recordings, stft, n_frames=config.mixing.n_frames, shift_samples=settings.shift_samples
-        )
-        own = torch.from_numpy(excerpts[rank::n_processes])
-        parts = [(part, len(part) / len(excerpts)) for part in torch.split(own, settings.batch_size)]
-        return lambda step: parts
+class BatchSource:
+    """Gives the batches of process `rank` in a step; all processes' weights sum to 1."""
+
+    def __init__(
+        self,
+        config: Config,
+        recordings: Sequence[Recording],
+        *,
+        rank: int,
+        n_processes: int,
+        n_workers: int = 0,
+        first_step: int = 0,
+    ) -> None:
+        """Take the recordings, and start `n_workers` processes that mix ahead from `first_step` on."""
+        self._weight = 1 / n_processes
+        self._fixed: Batches = []
+        self._prefetcher: Prefetcher | None = None
+        if config.optimiser.kind == "lbfgs":
+            self._fixed = _full_batch(config, recordings, rank, n_processes)
+            return
+        indices = range(rank, config.optimiser.batch_size, n_processes)
+        self._mix = partial(_sampler(config, recordings).batch, indices=indices)
+        if n_workers:
+            self._prefetcher = Prefetcher(self._mix, first_step, n_workers=n_workers)
+
+    def __call__(self, step: int) -> Batches:
+        """The batches of a step; with worker processes, of the step after the one before."""
+        if self._fixed:
+            return self._fixed
+        batch = self._prefetcher.next() if self._prefetcher else self._mix(step)
+        return [(torch.from_numpy(batch), self._weight)]
+
+    def close(self) -> None:
+        """End the worker processes."""
+        if self._prefetcher:
+            self._prefetcher.close()
+
+
+def _full_batch(config: Config, recordings: Sequence[Recording], rank: int, n_processes: int) -> Batches:
+    excerpts = fixed_excerpts(
+        recordings,
+        config.stft.build(centred=False),
+        n_frames=config.mixing.n_frames,
+        shift_samples=config.optimiser.shift_samples,
+    )
+    own = torch.from_numpy(excerpts[rank::n_processes])
+    return [(part, len(part) / len(excerpts)) for part in torch.split(own, config.optimiser.batch_size)]
+
+
+def _sampler(config: Config, recordings: Sequence[Recording]) -> "MixtureSampler":
+    stft = config.stft
     n_samples = stft.n_fft + (config.mixing.n_frames - 1) * stft.hop_length
     if config.network.input == "spectrogram":
         n_samples -= stft.n_fft  # the transform is centred, with half a window of padding at either end
-    sampler = MixtureSampler(
-        recordings,
-        config.mixing,
-        n_samples=n_samples,
-        sample_rate=config.data.sample_rate,
-        seed=config.run.seed,
-    )
-
-    def draw(step: int) -> Batches:
-        batch = sampler.batch(step, settings.batch_size)
-        return [(torch.from_numpy(batch[rank::n_processes].copy()), 1 / n_processes)]
-
-    return draw
+    rate, seed = config.data.sample_rate, config.run.seed
+    return MixtureSampler(recordings, config.mixing, n_samples=n_samples, sample_rate=rate, seed=seed)
 
 
 class MixtureSampler:
-    """Draws batches of random mixtures; the batch of a step depends on the seed and the step alone."""
+    """Draws random mixtures, each of which depends on the seed, the step and its index in the batch alone."""
 
     def __init__(
         self,
@@ -64,25 +108,23 @@ class MixtureSampler:
     ) -> None:
         self.config = config
         self.n_samples = n_samples
+        self.sample_rate = sample_rate
         self.seed = seed
-        sung = [recording for recording in recordings if recording.vocals is not None]
-        self._vocals = _Pool([(r.vocals, r.sampling_weight) for r in sung])
-        self._music = _Pool([(r.accompaniment, r.sampling_weight) for r in recordings])
-        self._own_music = [recording.accompaniment for recording in sung]
+        self._vocals, self._music = _Pool(recordings, "vocals"), _Pool(recordings, "accompaniment")
+        self._multitracks = [recording for recording in recordings if recording.tracks]
         self._scenes = SceneMaker(config.scene, sample_rate) if config.scene else None
 
-    def batch(self, step: int, batch_size: int) -> Waveform:
-        """Draw sources (batch_size, 2, n_channels, n_samples): vocals, then accompaniment."""
-        rng = np.random.default_rng([self.seed, step])
-        return np.stack([self._mixture(rng) for _ in range(batch_size)])
+    def batch(self, step: int, indices: Iterable[int]) -> Waveform:
+        """Draw sources (n_mixtures, 2, n_channels, n_samples), vocals first, of these mixtures of a step."""
+        return np.stack([self._mixture(np.random.default_rng([self.seed, step, i])) for i in indices])
 
     def _mixture(self, rng: Rng) -> Waveform:
         """One mixture's sources (2, n_channels, n_samples)."""
         config = self.config
-        vocals, music, starts = self._pair(rng)
+        singer, (lead, takes), band = self._pair(rng)
         gain, balance = (rng.uniform(-1, 1) * limit for limit in (config.gain_db, config.balance_db))
-        vocals, music = self._excerpt(vocals, starts[0], rng), self._excerpt(music, starts[1], rng)
-        vocals, music = self._arranged(vocals, music, rng)
+        balance += config.balance_centre_db
+        vocals, music = self._arranged(lead, takes, band, rng)
         if config.equal_level:
             vocals, music = (source * np.float32(0.1 / max(rms(source), 1e-3)) for source in (vocals, music))
         gains = [decibels(gain + balance / 2), decibels(gain - balance / 2)]
@@ -91,41 +133,100 @@ class MixtureSampler:
         elif happens(config.no_accompaniment, rng):
             gains[1] = 0.0
         sources = np.stack([vocals, music]) * np.array(gains, np.float32)[:, None, None]
-        return self._scenes.master(sources, rng) if self._scenes else sources.astype(np.float32, copy=False)
+        if self._scenes:
+            sources = self._scenes.master(sources, rng)
+        if singer.bandwidth < self.sample_rate / 2:
+            sources = low_pass(sources, singer.bandwidth, self.sample_rate)
+        return sources.astype(np.float32, copy=False)
 
-    def _pair(self, rng: Rng) -> tuple[Waveform, Waveform, list[int]]:
-        """Vocals, their own or another recording's accompaniment, and where their excerpts start."""
-        singer, other = self._vocals.draw(rng), self._music.waveforms[self._music.draw(rng)]
-        vocals, own = self._vocals.waveforms[singer], self._own_music[singer]
-        music = other if rng.random() < self.config.remix or own is None else own
-        starts = rng.integers(0, [vocals.shape[-1], music.shape[-1]]).tolist()
-        if music is own and not self.config.circular_shift:
-            starts[1] = starts[0]
-        return vocals, music, starts
+    def _pair(self, rng: Rng) -> tuple[Recording, tuple[Waveform, list[Waveform]], Waveform]:
+        """A recording, excerpts of its vocals and of other takes, and of some accompaniment."""
+        (singer, vocals), (band, music) = self._vocals.draw(rng), self._music.draw(rng)
+        if singer.accompaniment is not None and rng.random() >= self.config.remix:
+            band, music = singer, singer.accompaniment
+        start = self._start_of_singing(vocals, rng)
+        music_start = int(rng.integers(0, music.shape[-1]))
+        if band is singer and not self.config.circular_shift:
+            music_start = start
+        return singer, self._sung(singer, vocals, start, rng), self._played(band, music, music_start, rng)
 
-    def _arranged(self, vocals: Waveform, music: Waveform, rng: Rng) -> tuple[Waveform, Waveform]:
-        """Add further music and backing vocals, in a stereo scene or in mono."""
-        more_music = self._another(self._music, rng) if happens(self.config.second_music, rng) else None
+    def _start_of_singing(self, vocals: Stored, rng: Rng) -> int:
+        """The start of an excerpt; in scenes preferably of one in which there are vocals half of the time."""
+        start = int(rng.integers(0, vocals.shape[-1]))
         if not self._scenes:
-            if more_music is not None:
-                music = music + more_music * decibels(rng.uniform(-10, 0))
+            return start
+        for _ in range(N_TRIES - 1):
+            excerpt = take(vocals, start, self.n_samples)[0]
+            n_blocks = max(1, self.n_samples // BLOCK)
+            blocks = np.abs(excerpt[: self.n_samples // n_blocks * n_blocks]).reshape(n_blocks, -1)
+            if np.mean(blocks.max(axis=1) > SILENT * peak(vocals)) > 0.5:
+                break
+            start = int(rng.integers(0, vocals.shape[-1]))
+        return start
+
+    def _sung(
+        self, singer: Recording, vocals: Stored, start: int, rng: Rng
+    ) -> tuple[Waveform, list[Waveform]]:
+        """Lead vocals (1, n_samples), and other takes of the same passage."""
+        if self._scenes and happens(self._scenes.config.slow, rng):
+            return self._slow(vocals, start, rng), []
+        speed = self._speed(rng)
+        if not (self._scenes and singer.vocal_tracks):
+            return self._excerpt(vocals, start, speed), []
+        takes = [self._excerpt(track, start, speed) for track in singer.vocal_tracks]
+        levels = np.array([rms(excerpt) for excerpt in takes])
+        audible = rng.permutation(np.flatnonzero(levels >= max(0.1 * levels.max(), 1e-9)))
+        if audible.size == 0:
+            return takes[0], []
+        n_others = int(rng.integers(0, 5))
+        return takes[audible[0]], [takes[index] for index in audible[1 : 1 + n_others]]
+
+    def _slow(self, vocals: Stored, start: int, rng: Rng) -> Waveform:
+        """Vocals (1, n_samples) that are played slowly and transposed to their pitch or a higher one."""
+        slower = rng.uniform(1.3, 2.5)
+        semitones = 12 * math.log2(slower) + rng.uniform(-2, 8)
+        return transpose(self._excerpt(vocals, start, 1 / slower), semitones, self.sample_rate)
+
+    def _played(self, band: Recording, music: Stored, start: int, rng: Rng) -> Waveform:
+        """Accompaniment (1 or 2, n_samples); that of a multitrack song is mixed anew."""
+        speed = self._speed(rng)
+        if not (self._scenes and band.tracks):
+            return self._excerpt(music, start, speed)
+        tracks = [self._excerpt(track, start, speed) for track in band.tracks]
+        if happens(self._scenes.config.other_tracks, rng):
+            other = self._multitracks[int(rng.integers(len(self._multitracks)))]
+            begin = int(rng.integers(0, other.tracks[0].shape[-1]))
+            chosen = rng.permutation(len(other.tracks))[: int(rng.integers(1, 5))]
+            tracks = [track for track in tracks if rng.random() < KEPT_TRACKS]
+            tracks += [self._excerpt(other.tracks[index], begin, speed) for index in chosen]
+        return self._scenes.band(tracks, rng)
+
+    def _arranged(
+        self, vocals: Waveform, takes: list[Waveform], music: Waveform, rng: Rng
+    ) -> tuple[Waveform, Waveform]:
+        """Add further music and backing vocals, in a stereo scene or in mono."""
+        more_music = [self._another(self._music, rng)] if happens(self.config.second_music, rng) else []
+        if not self._scenes:
+            for other in more_music:
+                music = music + other * decibels(rng.uniform(-10, 0))
             return vocals, music.mean(axis=0, keepdims=True)
-        backing = None
         if happens(self._scenes.config.backing_vocals, rng):
-            backing = self._another(self._vocals, rng)
-        return self._scenes.vocals(vocals, backing, rng), self._scenes.music(music, more_music, rng)
+            takes = [*takes, self._another(self._vocals, rng)]
+        return self._scenes.vocals(vocals, takes, rng), self._scenes.music(music, more_music, rng)
 
     def _another(self, pool: "_Pool", rng: Rng) -> Waveform:
         """An excerpt of any recording."""
-        waveform = pool.waveforms[pool.draw(rng)]
-        return self._excerpt(waveform, int(rng.integers(0, waveform.shape[-1])), rng)
+        _, waveform = pool.draw(rng)
+        return self._excerpt(waveform, int(rng.integers(0, waveform.shape[-1])), self._speed(rng))
 
-    def _excerpt(self, waveform: Waveform, start: int, rng: Rng) -> Waveform:
-        """`n_samples` from `start`, circularly, at a random pitch and tempo."""
-        speed = 2 ** (rng.uniform(-1, 1) * self.config.pitch_semitones / 12)
+    def _speed(self, rng: Rng) -> float:
+        """A random factor of pitch and tempo."""
+        return float(2 ** (rng.uniform(-1, 1) * self.config.pitch_semitones / 12))
+
+    def _excerpt(self, waveform: Stored, start: int, speed: float) -> Waveform:
+        """`n_samples` from `start`, circularly, at another pitch and tempo."""
         ratio = Fraction(speed).limit_denominator(24)  # short enough for a polyphase filter, 1 % off at most
-        n_taken = math.ceil(self.n_samples * ratio) + 1
-        taken = np.take(waveform, np.arange(start, start + n_taken), axis=-1, mode="wrap")
+        taken = take(waveform, start, math.ceil(self.n_samples * ratio) + 1)
         played = resample_poly(taken, ratio.denominator, ratio.numerator, axis=-1) if ratio != 1 else taken
         return np.asarray(played[:, : self.n_samples], np.float32)
 
@@ -133,15 +234,23 @@ class MixtureSampler:
 class _Pool:
     """All waveforms of one source, each drawn by its length times its sampling weight."""
 
-    def __init__(self, weighted: Sequence[tuple[Waveform | None, float]]) -> None:
-        found = [(waveform, weight) for waveform, weight in weighted if waveform is not None]
-        self.waveforms = [waveform for waveform, _ in found]
-        weights = np.array([waveform.shape[-1] * weight for waveform, weight in found])
+    def __init__(self, recordings: Sequence[Recording], source: str) -> None:
+        found = [(recording, getattr(recording, source)) for recording in recordings]
+        self._found = [(recording, waveform) for recording, waveform in found if waveform is not None]
+        weights = np.array([waveform.shape[-1] * r.sampling_weight for r, waveform in self._found])
         self._probabilities = weights / weights.sum()
 
-    def draw(self, rng: Rng) -> int:
-        """The index of a waveform."""
-        return int(rng.choice(len(self.waveforms), p=self._probabilities))
+    def draw(self, rng: Rng) -> tuple[Recording, Stored]:
+        """A recording with its waveform of the source."""
+        return self._found[int(rng.choice(len(self._found), p=self._probabilities))]
+
+
+def low_pass(waveform: Waveform, cut_off: float, sample_rate: int) -> Waveform:
+    """Remove frequencies above a cut-off in hertz, over a transition of 300 Hz."""
+    n_samples = waveform.shape[-1]
+    n_fft = next_fast_len(n_samples, real=True)
+    gains = np.clip((cut_off - rfftfreq(n_fft, 1 / sample_rate)) / 300 + 1, 0, 1).astype(np.float32)
+    return irfft(rfft(waveform, n_fft) * gains, n_fft)[..., :n_samples]
 
 
 def fixed_excerpts(
@@ -162,7 +271,8 @@ def fixed_excerpts(
             continue
         length = recording.vocals.shape[-1]
         for shift in range(0, length, shift_samples or length):
-            sources = np.concatenate([np.roll(recording.vocals, shift), recording.accompaniment])
+            vocals = np.roll(take(recording.vocals, 0, length), shift)
+            sources = np.concatenate([vocals, take(recording.accompaniment, 0, length)])
             for start in range(0, max(1, length - stft.n_fft + 1), n_frames * stft.hop_length):
                 piece = sources[:, start : start + n_samples]
                 excerpts.append(np.pad(piece, [(0, 0), (0, n_samples - piece.shape[1])]))

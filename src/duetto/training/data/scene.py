@@ -1,6 +1,6 @@
 """Stereo scenes of recordings: vocals, accompaniment, and the mastering of their mixture."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -8,10 +8,14 @@ from duetto.evaluation.datasets import Waveform
 from duetto.training.config import SceneConfig
 from duetto.training.data import augment
 from duetto.training.data.augment import Rng, decibels, happens, rms
+from duetto.training.data.harsh import roughen
 from duetto.training.data.synthesis import lead, rhythm
 
 Effect = Callable[[Waveform, int, Rng], Waveform]
 """A waveform (n_channels, n_samples), its sample rate in hertz and a generator to a waveform."""
+
+N_GROUPS = 6
+"""Groups of tracks in a mix of a band."""
 
 HARMONY_SEMITONES = (-12, -5, -4, -3, 3, 4, 5, 7)
 
@@ -23,10 +27,10 @@ class SceneMaker:
         self.config = config
         self.sample_rate = sample_rate
 
-    def vocals(self, mono: Waveform, backing: Waveform | None, rng: Rng) -> Waveform:
+    def vocals(self, mono: Waveform, backing: Sequence[Waveform], rng: Rng) -> Waveform:
         """Place vocals (1, n_samples) near the middle, and harmonies and backing vocals further out."""
         vocals = self._voice(mono, rng, most_pan=0.1)
-        others = [] if backing is None else [backing]
+        others = list(backing)
         if happens(self.config.harmony, rng):
             semitones = float(rng.choice(HARMONY_SEMITONES))
             others.append(augment.transpose(mono, semitones, self.sample_rate))
@@ -42,12 +46,18 @@ class SceneMaker:
             (config.formant_shift, augment.shift_formants),
             (config.vibrato, augment.add_vibrato),
             (config.pitch_correction, augment.correct_pitch),
+            (config.harsh, roughen),
+            (config.bright, augment.brighten),
             (config.distort / 2, augment.distort),
             (config.compress, augment.compress),
             (config.equalise, augment.equalise),
         )
+        if happens(config.double_tracking_apart, rng):
+            stereo = augment.double_track_apart(voice, self.sample_rate, rng)
+        else:
+            stereo = augment.pan(voice, rng, most_pan)
         return self._apply(
-            augment.pan(voice, rng, most_pan),
+            stereo,
             rng,
             (config.double_tracking, augment.double_track),
             (config.widen / 5, augment.widen),
@@ -55,11 +65,33 @@ class SceneMaker:
             (config.reverberation, augment.reverberate),
         )
 
-    def music(self, recording: Waveform, other: Waveform | None, rng: Rng) -> Waveform:
-        """Make a stereo accompaniment of music (1 or 2, n_samples) and perhaps other music below it."""
+    def band(self, tracks: Sequence[Waveform], rng: Rng) -> Waveform:
+        """Mix the tracks of a band, (1 or 2, n_samples) each, to (2, n_samples).
+
+        There are `N_GROUPS` groups at most, each with a gain, an equaliser and a compressor of its own.
+        """
+        groups = np.zeros((N_GROUPS, 2, tracks[0].shape[-1]), np.float32)
+        for number, index in enumerate(rng.permutation(len(tracks))):
+            track, group = tracks[index], number if number < N_GROUPS else int(rng.integers(N_GROUPS))
+            if len(track) == 1:
+                track = augment.pan(track, rng, most=0.9 if rng.random() < 0.4 else 0.2)
+            groups[group] += track
+        band = np.zeros_like(groups[0])
+        for group_mix in groups[: len(tracks)]:
+            mixed = self._apply(
+                group_mix,
+                rng,
+                (self.config.equalise, augment.equalise),
+                (self.config.compress / 2, augment.compress),
+            )
+            band += mixed * np.float32(decibels(rng.uniform(-7, 5)))
+        return band
+
+    def music(self, recording: Waveform, others: Sequence[Waveform], rng: Rng) -> Waveform:
+        """Make a stereo accompaniment of music (1 or 2, n_samples) and other music below it."""
         config, n_samples = self.config, recording.shape[-1]
         music = self._instruments(recording, rng)
-        if other is not None:
+        for other in others:
             music = _add(music, self._instruments(other, rng), (-10, 0), rng)
         for probability, synthesise in ((config.rhythm, rhythm), (config.lead, lead)):
             if happens(probability, rng):

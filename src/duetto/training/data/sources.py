@@ -1,9 +1,10 @@
 """The recordings of a run: what trains, and the validation set, at the sample rate of the recipe."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
-from functools import partial
+from functools import cache, partial, reduce
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,15 @@ from duetto.audio import AUDIO_SUFFIXES, load_audio
 from duetto.errors import ConfigError, DatasetError
 from duetto.evaluation.datasets import Track, TrackAudio, Waveform, equal_energy, load_tracks
 from duetto.training.config import DataConfig
+from duetto.training.data.store import Stored, store
+
+SOURCES = ("vocals", "accompaniment")
+
+SUNG = "vocals-"
+"""Prefix of the names of sung tracks in multitrack songs."""
+
+MULTITRACK = "multitrack-"
+"""Prefix of multitrack songs in the name patterns of settings."""
 
 VALIDATION_SECONDS = 12
 """Longest mixture of held-out solo recordings."""
@@ -20,17 +30,23 @@ VALIDATION_SECONDS = 12
 
 @dataclass(frozen=True)
 class Recording:
-    """A training recording in memory: sources of equal length, None for one that it lacks.
+    """A training recording: sources of equal length, None for one that it lacks.
 
     Attributes:
         vocals: (1, n_samples).
         accompaniment: (1 or 2, n_samples).
         sampling_weight: of each of its seconds.
+        bandwidth: of the vocals, in hertz.
+        vocal_tracks: tracks (1, n_samples) that sum to the vocals, where they are known.
+        tracks: tracks (1 or 2, n_samples) that sum to the accompaniment, where they are known.
     """
 
-    vocals: Waveform | None
-    accompaniment: Waveform | None
+    vocals: Stored | None
+    accompaniment: Stored | None
     sampling_weight: float = 1.0
+    bandwidth: float = math.inf
+    vocal_tracks: tuple[Stored, ...] = ()
+    tracks: tuple[Stored, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,14 +58,16 @@ class SoloFile:
         source: "vocals" or "accompaniment".
         held_out: whether it belongs to the validation set.
         sampling_weight: of each of its seconds in training.
+        bandwidth: of vocals, in hertz.
     """
 
     path: Path
     source: str
     held_out: bool
     sampling_weight: float = 1.0
+    bandwidth: float = math.inf
 
-    def load(self, sample_rate: int) -> Recording:
+    def load(self, sample_rate: int) -> Waveform:
         """Read it at `sample_rate` hertz; vocals, and files with more than two channels, in mono.
 
         Raises:
@@ -58,12 +76,11 @@ class SoloFile:
         audio = _load_at(self.path, sample_rate)
         if self.source == "vocals" or len(audio) > 2:
             audio = audio.mean(axis=0, keepdims=True)
-        sources = {"vocals": None, "accompaniment": None, self.source: audio}
-        return Recording(**sources, sampling_weight=self.sampling_weight)
+        return audio
 
 
 def load_data(config: DataConfig, root: Path) -> tuple[list[Recording], list[Track]]:
-    """Read the training recordings into memory and list the tracks of the validation set.
+    """Read or store the training recordings, and list the tracks of the validation set.
 
     Raises:
         ConfigError: a held-out song or singer that does not exist, or an empty training or validation set.
@@ -77,12 +94,72 @@ def load_data(config: DataConfig, root: Path) -> tuple[list[Recording], list[Tra
             f"data: {len(tracks)} tracks for training and {len(validation)} for validation; set "
             "data.validation_split, data.held_out_songs or data.n_held_out_songs so that neither is empty"
         )
-    rate = config.sample_rate
-    recordings = [_load_track(at_sample_rate(track, rate)) for track in tracks]
-    recordings += [solo.load(rate) for solo in solos if not solo.held_out]
-    if config.vocals_high_pass:
-        recordings = [_without_rumble(recording, config) for recording in recordings]
-    return recordings, [at_sample_rate(track, rate) for track in validation]
+    reader = _Reader(config, root)
+    recordings = [reader.track(track) for track in tracks]
+    recordings += [reader.solo(solo) for solo in solos if not solo.held_out]
+    recordings += [reader.song(folder) for folder in list_songs(config, root)]
+    return recordings, [at_sample_rate(track, config.sample_rate) for track in validation]
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads recordings into memory, or into the store of a recipe."""
+
+    config: DataConfig
+    root: Path
+
+    def track(self, track: Track) -> Recording:
+        """A song with both sources, in mono."""
+
+        def load() -> dict[str, Waveform]:
+            sources = at_sample_rate(track, self.config.sample_rate).load().sources
+            return {name: source.mean(axis=0, keepdims=True) for name, source in sources.items()}
+
+        held = self._held(track.name, SOURCES, load)
+        return Recording(held["vocals"], held["accompaniment"])
+
+    def solo(self, solo: SoloFile) -> Recording:
+        """A recording of one source alone."""
+        rate = self.config.sample_rate
+        held = self._held(str(solo.path), [solo.source], lambda: {solo.source: solo.load(rate)})
+        vocals, accompaniment = (held.get(source) for source in SOURCES)
+        return Recording(vocals, accompaniment, solo.sampling_weight, solo.bandwidth)
+
+    def song(self, folder: Path) -> Recording:
+        """A multitrack song: its tracks, and the sums of those that are sung and of the others."""
+        names = [path.stem for path in song_files(folder)]
+        kinds = {"vocals": [name for name in names if name.startswith(SUNG)]}
+        kinds["accompaniment"] = [name for name in names if name not in kinds["vocals"]]
+
+        def load() -> dict[str, Waveform]:
+            tracks = load_song(folder, self.config.sample_rate)
+            sums = {kind: [tracks[name] for name in members] for kind, members in kinds.items() if members}
+            return tracks | {kind: reduce(np.add, waveforms) for kind, waveforms in sums.items()}
+
+        held = self._held(str(folder), [*(kind for kind in kinds if kinds[kind]), *names], load)
+        return Recording(
+            held.get("vocals"),
+            held.get("accompaniment"),
+            _first_fitting(self.config.sampling_weights, f"{MULTITRACK}{folder.name}", 1.0),
+            vocal_tracks=tuple(held[name] for name in kinds["vocals"]),
+            tracks=tuple(held[name] for name in kinds["accompaniment"]),
+        )
+
+    def _held(
+        self, name: str, parts: Sequence[str], load: Callable[[], dict[str, Waveform]]
+    ) -> dict[str, Stored]:
+        """Waveforms by the names of a recording's parts; `load` is called where one is not stored."""
+        load_once = cache(load)
+
+        def load_part(part: str) -> Waveform:
+            waveform = load_once()[part]
+            return _without_rumble(waveform, self.config) if part.startswith("vocals") else waveform
+
+        if not self.config.store:
+            return {part: load_part(part) for part in parts}
+        settings = f"{self.config.sample_rate} Hz, from {self.config.vocals_high_pass} Hz"
+        folder = self.root / self.config.store
+        return {part: store(folder, f"{name} {part} {settings}", partial(load_part, part)) for part in parts}
 
 
 def _split_tracks(config: DataConfig, folder: Path) -> tuple[list[Track], list[Track]]:
@@ -110,9 +187,11 @@ def list_solo_files(config: DataConfig, root: Path) -> list[SoloFile]:
         DatasetError: a folder without recordings, or a name pattern that fits none.
     """
     solos = list(_solo_files(config, root))
-    for setting in ("held_out_recordings", "sampling_weights"):
+    names = [solo.path.stem for solo in solos]
+    names += [f"{MULTITRACK}{folder.name}" for folder in list_songs(config, root)]
+    for setting in ("held_out_recordings", "sampling_weights", "bandwidths"):
         for pattern in getattr(config, setting):
-            if not any(fnmatch(solo.path.stem, pattern) for solo in solos):
+            if not any(fnmatch(name, pattern) for name in names):
                 raise DatasetError(f"data.{setting}: no recording is named {pattern!r}")
     return solos
 
@@ -126,8 +205,49 @@ def _solo_files(config: DataConfig, root: Path) -> Iterator[SoloFile]:
                 raise DatasetError(f"{root / folder} holds no recordings; data.solo_{source} names it")
             for path in paths:
                 held_out = any(fnmatch(path.stem, pattern) for pattern in config.held_out_recordings)
-                weights = (w for pattern, w in config.sampling_weights.items() if fnmatch(path.stem, pattern))
-                yield SoloFile(path, source, held_out, next(weights, 1.0))
+                weight = _first_fitting(config.sampling_weights, path.stem, 1.0)
+                bandwidth = _first_fitting(config.bandwidths, path.stem, math.inf)
+                yield SoloFile(path, source, held_out, weight, bandwidth)
+
+
+def _first_fitting(values: dict[str, float], name: str, default: float) -> float:
+    """The value of the first pattern that fits a name."""
+    return next((value for pattern, value in values.items() if fnmatch(name, pattern)), default)
+
+
+def list_songs(config: DataConfig, root: Path) -> list[Path]:
+    """List the folders of the multitrack songs of a recipe by name.
+
+    Raises:
+        DatasetError: a folder without songs.
+    """
+    found = []
+    for folder in config.multitracks:
+        songs = sorted(path for path in (root / folder).glob("*") if path.is_dir())
+        if not songs:
+            raise DatasetError(f"{root / folder} holds no folders of songs; data.multitracks names it")
+        found += songs
+    return found
+
+
+def song_files(folder: Path) -> list[Path]:
+    """The files of a multitrack song by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES)
+
+
+def load_song(folder: Path, sample_rate: int) -> dict[str, Waveform]:
+    """Read the tracks of a multitrack song, padded to one length; vocals in mono.
+
+    Raises:
+        DatasetError: a track has a lower sample rate.
+    """
+    tracks = {path.stem: _load_at(path, sample_rate) for path in song_files(folder)}
+    length = max(audio.shape[-1] for audio in tracks.values())
+    for name, audio in tracks.items():
+        is_mono = name.startswith(SUNG) or len(audio) > 2
+        mixed = audio.mean(axis=0, keepdims=True) if is_mono else audio
+        tracks[name] = np.pad(mixed, [(0, 0), (0, length - audio.shape[-1])])
+    return tracks
 
 
 def held_out_mixtures(solos: list[SoloFile], config: DataConfig) -> list[Track]:
@@ -155,22 +275,16 @@ def _load_mixture(voice: Path, music: Path, sample_rate: int) -> TrackAudio:
     )
 
 
-def _load_track(track: Track) -> Recording:
-    sources = track.load().sources
-    return Recording(**{name: source.mean(axis=0, keepdims=True) for name, source in sources.items()})
-
-
 def _load_at(path: Path, sample_rate: int) -> Waveform:
     audio, found_rate = load_audio(path)
     return resample(audio, found_rate, sample_rate, str(path))
 
 
-def _without_rumble(recording: Recording, config: DataConfig) -> Recording:
-    if recording.vocals is None:
-        return recording
+def _without_rumble(vocals: Waveform, config: DataConfig) -> Waveform:
+    if not config.vocals_high_pass:
+        return vocals
     high_pass = butter(4, config.vocals_high_pass, "highpass", fs=config.sample_rate, output="sos")
-    vocals = sosfiltfilt(high_pass, recording.vocals, padtype=None).astype(np.float32)
-    return replace(recording, vocals=vocals)
+    return np.asarray(sosfiltfilt(high_pass, vocals, padtype=None), np.float32)
 
 
 def at_sample_rate(track: Track, sample_rate: int) -> Track:
