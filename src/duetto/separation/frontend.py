@@ -102,7 +102,7 @@ def downmix(spectrogram: Spectrogram) -> Spectrogram:
         return spectrogram
     mid, side = spectrogram[:, one_channel]
     candidates = np.stack([mid + side, mid - side, side])
-    loudest = np.argmax(_powers(candidates), axis=0)
+    loudest = np.argmax(_power(candidates), axis=0)
     channels = spectrogram.copy()
     channels[0, one_channel] = candidates[loudest, np.arange(len(loudest))]
     channels[1, one_channel] = 0
@@ -112,17 +112,15 @@ def downmix(spectrogram: Spectrogram) -> Spectrogram:
 def _frames_of_one_channel(spectrogram: Spectrogram) -> NDArray[np.bool_]:
     """Which frames of mid and side (2, n_frames, n_bins) have a silent left or right channel or mid."""
     mid, side = spectrogram
-    left, right, mid, side = _powers(np.stack([mid + side, mid - side, mid, side]))
-    found: NDArray[np.bool_] = (
-        (right < INAUDIBLE * left) | (left < INAUDIBLE * right) | (mid < INAUDIBLE * side)
-    )
-    return found
+    left, right = _power(mid + side), _power(mid - side)
+    one_side = (right < INAUDIBLE * left) | (left < INAUDIBLE * right)
+    return np.asarray(one_side | (_power(mid) < INAUDIBLE * _power(side)))
 
 
-def _powers(spectrogram: Spectrogram) -> NDArray[np.float32]:
-    """The power of each frame, (n_channels, n_frames)."""
+def _power(spectrogram: Spectrogram) -> NDArray[np.float32]:
+    """The power of each frame, (..., n_frames)."""
     parts = np.ascontiguousarray(spectrogram).view(np.float32)
-    return np.asarray(np.einsum("cfb,cfb->cf", parts, parts))
+    return np.asarray(np.einsum("...fb,...fb->...f", parts, parts))
 
 
 def _padded(x: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
