@@ -15,14 +15,14 @@ from helpers.command_line import duetto
 from helpers.files import write_song, written
 from helpers.films import packets, sound_of, write_film
 from helpers.signals import decibels, noise, tone
-from helpers.tiny import TinyEstimator, write_model
+from helpers.tiny import TinyModel, write_model
 
 RATE = 44_100
 
 
 @pytest.fixture(scope="module")
 def separator():
-    return Separator(TinyEstimator())
+    return Separator(TinyModel())
 
 
 @pytest.fixture(scope="module")
