@@ -139,7 +139,7 @@ FORMS = [
     Form("M4A AAC", by_ffmpeg("ipod", "aac", "fltp"), AAC, SIX, -6),
     Form("MP4 AAC fragmented", by_ffmpeg("mp4", "aac", "fltp", FRAGMENTED), AAC, SIX, -6, exact=False),
     Form("MP4 AC-3", by_ffmpeg("mp4", "ac3", "fltp"), (32_000, 44_100, 48_000), SIX, -6, exact=False),
-    Form("M4A ALAC", by_ffmpeg("ipod", "alac", "s16p"), AAC, SIX),
+    Form("M4A ALAC", by_ffmpeg("ipod", "alac", "s16p"), AAC, (1, 2, 2, 3, 5, 6)),
     Form("MOV PCM", by_ffmpeg("mov", "pcm_s24le", "s32")),
     Form("Matroska AAC", by_ffmpeg("matroska", "aac", "fltp"), AAC, SIX, -6, exact=False),
     Form("Matroska FLAC", by_ffmpeg("matroska", "flac", "s16")),

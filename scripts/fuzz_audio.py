@@ -26,8 +26,7 @@ import numpy as np
 
 from duetto.audio import AudioWriter, load_audio
 from duetto.errors import DuettoError
-from duetto.models.onnx_model import OnnxModel
-from duetto.models.registry import DEFAULT_MODEL, model_files
+from duetto.models.metadata import ModelMetadata
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
 
@@ -42,18 +41,16 @@ ODD = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFF
 
 
 class Estimator:
-    """A network of one line, on the transform of the default model."""
+    """A model of one line."""
 
-    metadata = OnnxModel(model_files()[DEFAULT_MODEL]).metadata
+    metadata = ModelMetadata(
+        name="loud", summary="loud bins are vocals", n_fft=1024, hop_length=512, window="sine"
+    )
 
-    def masks(self, spectrogram: np.ndarray) -> np.ndarray:
-        """Louder bins are vocals."""
-        magnitude = np.abs(spectrogram)
-        return (magnitude / (magnitude + 1)).astype(np.complex64)
-
-    def carry(self, spectrogram: np.ndarray, state: None, /, *, follows: bool) -> tuple[np.ndarray, None]:
-        """The masks of a piece, which depend on nothing before it."""
-        return self.masks(spectrogram), None
+    def masks(self, magnitude: np.ndarray) -> np.ndarray:
+        """The masks of the vocals and of the accompaniment."""
+        vocals = magnitude / (magnitude + 1)
+        return np.stack([vocals, 1 - vocals], axis=1)
 
 
 def originals(folder: Path) -> dict[str, bytes]:

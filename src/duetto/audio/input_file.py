@@ -31,7 +31,7 @@ class InputFile:
         n_bytes: Its size.
 
     Raises:
-        AudioError: The file is missing, a folder, empty or unreadable, or the object is no binary file.
+        AudioError: The file is missing, a folder, empty or unreadable, or the object is not a binary file.
     """
 
     def __init__(self, source: AudioFile) -> None:

@@ -43,7 +43,7 @@ class AudioReader:
         info: What the file says about itself.
 
     Raises:
-        AudioError: The file is missing, unreadable, empty, cut off, no audio of these kinds, or has a sample
+        AudioError: The file is missing, unreadable, empty, cut off, not an audio file, or has a sample
             rate or channel count out of range; or it has no such sound track.
     """
 
