@@ -178,7 +178,7 @@ def song(rng: np.random.Generator, n_channels: int, rate: int) -> np.ndarray:
     """A tone of its own in each channel, and noise, in steps of 16 bits."""
     n_samples = int(rng.integers(rate // 4, 2 * rate))
     time = np.arange(n_samples) / rate
-    hertz = 150 + 50 * rng.permutation(n_channels)  # encoders keep these for low-frequency channels
+    hertz = 60 + 8 * rng.permutation(n_channels)  # what encoders keep for low-frequency channels
     tones = 0.3 * np.sin(2 * np.pi * hertz[:, np.newaxis] * time + rng.uniform(0, 6, (n_channels, 1)))
     return np.round(32_768 * (tones + rng.uniform(-0.01, 0.01, tones.shape))) / 32_768
 
