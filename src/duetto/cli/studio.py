@@ -58,8 +58,9 @@ def studio(
 ) -> None:
     """Separate songs on a page in the browser.
 
-    The page plays both stems in sync. Songs are separated on this machine and kept in the folder --data; nothing is sent anywhere. Ctrl-C stops
-    the studio. An address other than 127.0.0.1 needs a token, which is printed with the address of the page.
+    The page plays both stems in sync. Songs are separated on this machine and kept in the folder --data;
+    nothing is sent anywhere. Ctrl-C stops the studio. An address other than 127.0.0.1 needs a token, which
+    is printed with the address of the page.
     """
     from duetto.studio.configuration import StudioSettings
     from duetto.studio.server import serve
