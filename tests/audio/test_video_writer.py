@@ -114,7 +114,7 @@ def test_other_containers_become_matroska(tmp_path, name):
 def test_without_pyav_the_message_says_what_to_install(tmp_path, monkeypatch):
     film = write_film(tmp_path / "film.mp4", [music()])
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(AudioError, match=r"needs FFmpeg.*duetto\[av\]"):
+    with pytest.raises(AudioError, match=r"needs FFmpeg.*pip install av"):
         rewritten(tmp_path / "out.mp4", film, music(), sample_rate=44_100)
 
 

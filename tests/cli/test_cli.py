@@ -140,8 +140,8 @@ def test_models_are_described(tiny_model: Path) -> None:
     outcome = duetto("models", tiny_model, "--verify")
     assert (outcome.code, outcome.err) == (0, [])
     assert outcome.out == [
-        "tiny: louder bins are vocals (0.0 MB, 16000 Hz; licence: MIT)",
-        "  trained on: nothing",
+        "tiny: loud bins are vocals (0.0 MB, 16000 Hz; licence: MIT)",
+        "  trained on: ",
         "  parameters: 0, look-ahead: 0 frames",
         "  verified: the network gives the output recorded at export",
     ]

@@ -47,7 +47,7 @@ def infinite(value: float) -> None:
 
 UNREADABLE = {
     "missing": (missing, "does not exist"),
-    "directory": (lambda: Path("odd.wav").mkdir(), "is a folder"),
+    "directory": (lambda: Path("odd.wav").mkdir(), "no audio files in this folder"),
     "empty file": (lambda: Path("odd.wav").touch(), "is empty"),
     "text file": (lambda: Path("odd.wav").write_text("la la la\n" * 50), "not an audio file"),
     "zero samples": (lambda: write_song("odd.wav", np.zeros((1, 0))), "no samples"),
@@ -239,7 +239,10 @@ def test_a_template_that_cannot_be_used(template: str, tiny_model: Path) -> None
 def test_two_songs_with_the_same_stems(tiny_model: Path) -> None:
     songs = write_song("a/song.wav"), write_song("b/song.wav")
     assert_one_line(
-        duetto("separate", *songs, "-o", "out", "-n", tiny_model), "a/song.wav", "b/song.wav", "--output"
+        duetto("separate", *songs, "-o", "out", "-n", tiny_model),
+        "a/song.wav",
+        "b/song.wav",
+        "another output folder",
     )
     assert written("out") == []
 
@@ -290,7 +293,7 @@ def evaluate(dataset: str, tiny_model: Path, *arguments: str) -> Outcome:
 
 
 def test_a_dataset_folder_that_is_missing(tiny_model: Path) -> None:
-    assert_one_line(evaluate("mir1k", tiny_model), "data", "no folder")
+    assert_one_line(evaluate("mir1k", tiny_model), "data", "not a directory")
     assert_one_line(evaluate("mir1k", tiny_model, "--split", "tset"), "'tset'", "test")
     assert_one_line(evaluate("mir2k", tiny_model), "'mir2k'", "did you mean 'mir1k'?")
     assert written("out") == []

@@ -265,7 +265,7 @@ def read(path):
 @pytest.mark.parametrize(("container", "subtype"), LOSSLESS)
 @pytest.mark.parametrize("n_channels", [1, 2, 6])
 def test_a_file_keeps_its_format_and_its_stems_sum_to_it(tmp_path, container, subtype, n_channels):
-    audio = np.clip(1.2 * noise(n_channels, 12_345), -1, 1)
+    audio = 0.8 * noise(n_channels, 12_345)
     song = write_song(tmp_path / "song", audio, sample_rate=22050, container=container, subtype=subtype)
     separator = Separator(TinyModel(), segment_seconds=0.2, overlap_seconds=0.05)
     done = separator.separate_file(song, tmp_path / "out")

@@ -393,4 +393,5 @@ def test_the_network_in_training_answers_as_its_bundle(run: Path) -> None:
     estimator = TorchModel(config(), network)
     model = export_run(run, bits=32)
     assert estimator.metadata == model.metadata
-    assert np.allclose(estimator.masks(probe_input(N_BINS)), model.masks(probe_input(N_BINS)), atol=1e-4)
+    probe = probe_input(model.metadata)
+    assert np.allclose(estimator.masks(probe), model.masks(probe), atol=1e-4)

@@ -151,10 +151,10 @@ def test_fixed_excerpts_hold_every_frame_once(lengths: list[int], n_frames: int,
     row = 0
     for track in tracks:
         whole = stft.forward(np.concatenate([track.vocals, track.accompaniment]))
-        n_excerpts = max(1, -(-whole.shape[-1] // n_frames))
+        n_excerpts = max(1, -(-whole.shape[-2] // n_frames))
         pieces = stft.forward(excerpts[row : row + n_excerpts, :, 0])
-        joined = np.concatenate(list(pieces), axis=-1)
-        assert np.array_equal(joined[..., : whole.shape[-1]], whole)
+        joined = np.concatenate(list(pieces), axis=-2)
+        assert np.array_equal(joined[..., : whole.shape[-2], :], whole)
         row += n_excerpts
     assert row == len(excerpts)
 

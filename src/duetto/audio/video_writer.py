@@ -104,8 +104,8 @@ class CopiedPictures:
 def _length(packet: Any) -> Fraction:
     """How long the sound of a packet lasts, in seconds; MP4 counts a gap that follows as part of it."""
     codec = packet.stream.codec_context
-    if codec.name in _FIXED_FRAMES and codec.frame_size:
-        return Fraction(codec.frame_size, codec.sample_rate)
+    if codec.name in _FIXED_FRAMES:  # Matroska may tell no length; those of all these codecs are near 1536
+        return Fraction(codec.frame_size or 1536, codec.sample_rate)
     return (packet.duration or 0) * packet.time_base
 
 

@@ -148,8 +148,8 @@ class _Process:
         """Separate a song there.
 
         Raises:
-            ConfigError: the process ended while it started.
-            EOFError, OSError: it ended later.
+            ConfigError: the process ended by itself while it started.
+            EOFError, OSError: it was killed, or ended later.
         """
         if self._work is not None:
             self._prepare(self._work)
@@ -164,6 +164,8 @@ class _Process:
             answer = self._pipe.recv()
         except (EOFError, OSError) as error:
             self._process.join(_PATIENCE_SECONDS)
+            if (self._process.exitcode or 0) < 0:  # killed by a signal, as it may be later: another is tried
+                raise
             raise ConfigError(
                 f"a worker process ended while it started (exit code {self._process.exitcode}). A program "
                 "that uses more than one job must be a file, and guard its main part by "

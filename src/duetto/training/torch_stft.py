@@ -8,7 +8,10 @@ from duetto.dsp.stft import STFT
 
 
 def stft_forward(stft: STFT, waveform: Tensor) -> Tensor:
-    """Waveform (..., n_samples) to complex spectrogram (..., n_bins, n_frames), as `STFT.forward`."""
+    """Waveform (..., n_samples) to complex spectrogram (..., n_bins, n_frames).
+
+    It is that of `STFT.forward`, with bins before frames as networks in torch have them.
+    """
     if stft.centred:
         before = stft.n_fft // 2
         waveform = F.pad(waveform, (before, before + -waveform.shape[-1] % stft.hop_length))
@@ -29,7 +32,7 @@ def magnitude(stft: STFT, waveform: Tensor) -> Tensor:
 
 
 def stft_inverse(stft: STFT, spectrogram: Tensor, n_samples: int) -> Tensor:
-    """Spectrogram (..., n_bins, n_frames) of a centred transform to waveform, as `STFT.inverse`."""
+    """Spectrogram (..., n_bins, n_frames) of a centred transform to waveform (..., n_samples)."""
     waveform = torch.istft(
         spectrogram.reshape(-1, *spectrogram.shape[-2:]),
         stft.n_fft,
