@@ -244,6 +244,7 @@ def test_an_oracle_is_scored_but_separates_no_song(song: Path, rng: np.random.Ge
     )
 
 
+@pytest.mark.slow
 def test_plot_draws_a_picture_here(song: Path, tiny_model: Path) -> None:
     outcome = duetto("plot", song, "-n", tiny_model)
     assert outcome.out == ["song.png"]
@@ -268,6 +269,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Training:
     return fake
 
 
+@pytest.mark.slow
 def test_train_says_how_it_went(training: Training) -> None:
     outcome = duetto("train", "drnn", "--data", "d", "--set", "run.seed=7", "--devices", "2", "--resume")
     assert outcome.out == ["runs/drnn: best validation GNSDR 7.45 dB at step 10 of 20, 1.5 minutes"]

@@ -48,6 +48,8 @@ def write_film(
             if languages:
                 stream.metadata["language"] = languages[index]
             streams.append((stream, sound, layout))
+        if subtitles:
+            _copy_subtitles(file, path.with_suffix(".srt"))
         rng = np.random.default_rng(0)
         n_pictures = int(25 * (sounds[0].shape[1] / sample_rate + start_seconds + 1))
         for k in range(n_pictures):
@@ -55,8 +57,6 @@ def write_film(
             frame.pts, frame.time_base = k, Fraction(1, 25)
             file.mux(pictures.encode(frame))
         file.mux(pictures.encode(None))
-        if subtitles:
-            _copy_subtitles(file, path.with_suffix(".srt"))
         for stream, sound, layout in streams:
             for start in range(0, sound.shape[1], 1024):
                 block = sound[:, start : start + 1024].astype(np.float32)

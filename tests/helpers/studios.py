@@ -13,9 +13,9 @@ import numpy as np
 import soundfile
 from fastapi import FastAPI
 
+from duetto.studio.configuration import StudioSettings
 from duetto.studio.jobs import JobService
 from duetto.studio.server import listen, make_server
-from duetto.studio.settings import StudioSettings
 from helpers.tiny import write_model
 
 SAMPLE_RATE = 16_000

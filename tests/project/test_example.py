@@ -10,6 +10,8 @@ import pytest
 
 from duetto.audio import AudioReader, load_audio
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts/synthesise_example.py"
 SONG = ROOT / "src/duetto/audio/example.flac"

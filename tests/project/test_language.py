@@ -8,7 +8,8 @@ import pytest
 from duetto.cli import cli
 from helpers.command_line import duetto
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # each a whole word or phrase: the field says model file, input, level, probability, resume, overwrite, ...
 UNWANTED = [
     "bundles?", "takes? (a song |songs |it )?apart", "take apart", "hears?", "heard", "throats?", "the gate",
@@ -18,12 +19,17 @@ UNWANTED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["README.md", "", *cli.commands])
-def test_readme_and_help_use_the_words_of_the_field(name: str) -> None:
-    text = (
-        README.read_text("utf-8") if name == "README.md" else "\n".join(duetto(*name.split(), "--help").out)
-    )
+def unwanted(text: str) -> list[str]:
     assert len(text) > 300
     words = " ".join(text.split())
-    found = [word for word in UNWANTED if re.search(rf"\b{word}\b", words, re.IGNORECASE)]
-    assert found == []
+    return [word for word in UNWANTED if re.search(rf"\b{word}\b", words, re.IGNORECASE)]
+
+
+@pytest.mark.parametrize("name", ["", *cli.commands])
+def test_help_uses_the_words_of_the_field(name: str) -> None:
+    assert unwanted("\n".join(duetto(*name.split(), "--help").out)) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_documents_use_the_words_of_the_field(page: Path) -> None:
+    assert unwanted(page.read_text("utf-8")) == []

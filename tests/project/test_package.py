@@ -71,6 +71,7 @@ def python(program: str) -> str:
     ).stdout.strip()
 
 
+@pytest.mark.slow
 def test_the_public_names_are_these() -> None:
     assert sorted(duetto.__all__) == PUBLIC
     assert set(PUBLIC) <= set(dir(duetto))
@@ -91,6 +92,7 @@ def test_errors_have_one_root() -> None:
     assert all(issubclass(error, duetto.DuettoError) for error in errors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "first",
     [
@@ -112,6 +114,7 @@ def test_no_module_shadows_a_function(first: str) -> None:
     assert python(check) == "bss_eval evaluate separate"
 
 
+@pytest.mark.slow
 def test_importing_and_separating_load_no_heavy_library(song: Path, bundle: Path, tmp_path: Path) -> None:
     check = (
         "import duetto, sys\n"
@@ -124,6 +127,7 @@ def test_importing_and_separating_load_no_heavy_library(song: Path, bundle: Path
     assert "numpy" not in python("import duetto, sys; print(*sys.modules)").split()
 
 
+@pytest.mark.slow
 def test_separating_works_where_the_heavy_libraries_are_missing(
     song: Path, bundle: Path, tmp_path: Path
 ) -> None:
@@ -146,12 +150,14 @@ def test_separating_works_where_the_heavy_libraries_are_missing(
     assert [soundfile.info(path).frames for path in outcome.out] == [20000, 20000]
 
 
+@pytest.mark.slow
 def test_the_layers_hold() -> None:
     linter = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_the_linter_would_see_a_wrong_import(tmp_path: Path) -> None:
     """A contract that nothing can break is no contract."""
     package = tmp_path / "duetto"

@@ -72,7 +72,7 @@ def test_the_command_writes_a_film_and_a_stem_file(film, tmp_path):
 
 
 def test_a_stem_file_holds_the_song_and_its_stems(separator, tmp_path):
-    song = write_song(tmp_path / "song.wav", noise(1, RATE, amplitude=0.3) * 0.2, sample_rate=RATE)
+    song = write_song(tmp_path / "song.wav", tone(440, 1.0, RATE), sample_rate=RATE)
     done = separator.separate_file(song, tmp_path, FileOptions(container="STEM.MP4"))
     assert done.paths == {"stems": tmp_path / "tiny/song/song.stem.mp4"}
     assert done.null_residual < 1e-6

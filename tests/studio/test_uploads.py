@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from duetto.errors import ConfigError
-from duetto.studio.settings import StudioSettings
+from duetto.studio.configuration import StudioSettings
 from helpers.studios import SAMPLE_RATE, running, separated, settings, song, upload
 
 

@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 
 from duetto.errors import ConfigError, DuettoError, MetricError, ModelError
 from duetto.evaluation.datasets import load_tracks
-from duetto.training.checkpoint import Progress, load_weights, save_weights
+from duetto.training.checkpoint import RunProgress, load_weights, save_weights
 from duetto.training.config import Config
 from duetto.training.config_io import load_config, parse_config
 from duetto.training.exporter import export_run
@@ -165,7 +165,7 @@ def test_full_batch_lbfgs_lowers_the_loss_in_every_step(lbfgs_run: Path) -> None
 def test_a_run_saves_by_the_clock_as_well_as_where_it_is_scored(dataset: Path, tmp_path: Path) -> None:
     seen = []
 
-    def look(progress: Progress, values: dict[str, float]) -> None:
+    def look(progress: RunProgress, values: dict[str, float]) -> None:
         seen.append((newest(tmp_path).name, (tmp_path / "last.safetensors").exists()))
 
     settings = config(n_steps=3, evaluate_every=100, checkpoint_minutes=1e-9)

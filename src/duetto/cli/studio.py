@@ -56,13 +56,14 @@ def studio(
     browser: bool,
     **settings: object,
 ) -> None:
-    """Open a page in the browser that separates songs and plays their stems.
+    """Separate songs on a page in the browser.
 
-    Songs are separated on this machine and kept in the folder --data; nothing is sent anywhere. Ctrl-C stops
-    the studio. An address other than 127.0.0.1 needs a token, which is printed with the address of the page.
+    The page plays both stems in sync. Songs are separated on this machine and kept in the folder --data;
+    nothing is sent anywhere. Ctrl-C stops the studio. An address other than 127.0.0.1 needs a token, which
+    is printed with the address of the page.
     """
+    from duetto.studio.configuration import StudioSettings
     from duetto.studio.server import serve
-    from duetto.studio.settings import StudioSettings
 
     data = data or _default_data()
     if token is None and not StudioSettings.is_loopback(str(settings["host"])):

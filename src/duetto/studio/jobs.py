@@ -14,8 +14,8 @@ from typing import Any
 
 from duetto.audio import AudioInfo
 from duetto.studio import tasks
+from duetto.studio.configuration import StudioSettings
 from duetto.studio.queue import JobQueue, folder_bytes
-from duetto.studio.settings import StudioSettings
 from duetto.studio.store import Job, JobStore
 from duetto.studio.uploads import RefusedError, check_space, receive
 from duetto.studio.views import JobView, ModelCard

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from duetto.studio import tasks
-from duetto.studio.settings import StudioSettings
+from duetto.studio.configuration import StudioSettings
 from duetto.studio.store import UNFINISHED, Job, JobStore
 from duetto.studio.workers import Ticket, WorkerPool
 

@@ -16,10 +16,10 @@ from starlette.types import Scope
 from duetto import __version__
 from duetto.errors import ConfigError, DuettoError
 from duetto.studio.api import api
+from duetto.studio.configuration import StudioSettings
 from duetto.studio.guard import Guard
 from duetto.studio.jobs import JobService
 from duetto.studio.products import Products
-from duetto.studio.settings import StudioSettings
 from duetto.studio.uploads import RefusedError
 from duetto.studio.workers import WorkerError
 

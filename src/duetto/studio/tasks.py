@@ -12,7 +12,7 @@ from duetto.audio.encoding import encoder_settings
 from duetto.audio.formats import depth
 from duetto.errors import AudioError, DuettoError
 from duetto.studio.combination import Combination, Parts
-from duetto.studio.settings import MAX_CHANNELS
+from duetto.studio.configuration import MAX_CHANNELS
 
 Progress = Callable[[int, int], None]
 
