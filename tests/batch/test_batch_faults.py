@@ -37,6 +37,7 @@ def done(out: str = "out") -> dict[str, dict]:
     return {record["song"]: record for record in records(Path(out)) if record["status"] == "done"}
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_a_batch_ends_whole(tiny_model: Path) -> None:
     write_songs(Path("music"), 16, seconds=4.0)
     assert duetto("separate", "music", "-o", "expected", "-n", tiny_model).code == 0

@@ -101,6 +101,7 @@ def home(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return here / "home"
 
 
+@pytest.mark.slow
 def test_nothing_is_kept_in_the_home_of_the_user(home: Path, tiny_model: Path) -> None:
     """Since version 1.32 onnxruntime keeps a device id and a queue of events there, unless told not to."""
     write_song("a.wav")
