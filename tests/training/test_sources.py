@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from duetto.errors import ConfigError, DatasetError
 from duetto.training.config import DataConfig
 from duetto.training.data.sources import SoloFile, held_out_mixtures, list_solo_files, load_data
-from duetto.training.data.store import take
+from duetto.training.data.stored_audio import take
 
 RATE = 8000
 

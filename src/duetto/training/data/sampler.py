@@ -18,7 +18,7 @@ from duetto.training.data.augment import Rng, decibels, happens, rms, transpose
 from duetto.training.data.prefetch import Prefetcher
 from duetto.training.data.scene import SceneMaker
 from duetto.training.data.sources import Recording
-from duetto.training.data.store import Stored, peak, take
+from duetto.training.data.stored_audio import Stored, peak, take
 
 KEPT_TRACKS = 0.6
 """Probability that a track stays in a song that gets tracks of another."""

@@ -14,7 +14,7 @@ from duetto.audio import AUDIO_SUFFIXES, load_audio
 from duetto.errors import ConfigError, DatasetError
 from duetto.evaluation.datasets import Track, TrackAudio, Waveform, equal_energy, load_tracks
 from duetto.training.config import DataConfig
-from duetto.training.data.store import Stored, store
+from duetto.training.data.stored_audio import Stored, store
 
 SOURCES = ("vocals", "accompaniment")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from duetto.training.data.store import StoredFile, peak, store, take
+from duetto.training.data.stored_audio import StoredFile, peak, store, take
 
 Waveform = NDArray[np.float32]
 
