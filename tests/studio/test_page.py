@@ -155,7 +155,7 @@ def test_the_example_is_three_clicks_from_a_karaoke_mp3(page, client):
 
 
 def test_progress_is_shown_and_can_be_cancelled(page, client, folder):
-    job = upload(client, song(folder / "long.wav", 60), model="rpca")
+    job = upload(client, song(folder / "long.wav", 300, n_channels=1), model="rpca")  # a minute of work
     page.goto(f"/#{job['id']}")
     until(page, "document.querySelector('.waiting progress')?.value > 0")
     assert "left" in page.locator(".waiting .state").inner_text()
