@@ -176,9 +176,10 @@ def test_a_run_saves_by_the_clock_as_well_as_where_it_is_scored(dataset: Path, t
 def test_what_workers_mix_ahead_is_what_the_training_process_mixes(
     dataset: Path, tmp_path: Path, unet_run: Path
 ) -> None:
+    before = set(multiprocessing.active_children())
     train(unet_config(n_workers=2), dataset, tmp_path, accelerator="cpu")
     check_equal(tmp_path, unet_run)
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_bf16_autocast_learns_nearly_the_same(dataset: Path, tmp_path: Path, adamw_run: Path) -> None:
