@@ -318,7 +318,7 @@ def test_pictures_show_the_tracks_with_axes(page, longer):
         "3 kHz",
     ]
     assert page.locator(".ruler span").first.inner_text() == "0 s"
-    assert page.locator(".ruler span").nth(1).inner_text() == "2 s"
+    assert page.locator(".ruler span").nth(1).inner_text() == "5 s"
 
 
 def test_a_reload_shows_the_same_song(page, longer):
@@ -430,7 +430,7 @@ def test_the_page_is_small_and_comes_from_the_studio_alone(browser, client):
     context = browser.new_context(base_url=client.address)
     page = context.new_page()
     responses = []
-    page.on("response", responses.append)
+    page.on("response", lambda response: responses.append(response))
     page.goto("/", wait_until="load")
     page.locator("#model-choice option").first.wait_for(state="attached")
     urls = [response.url for response in responses]
