@@ -144,7 +144,7 @@ class JobService:
             n_samples=info.n_samples,
             n_bytes=folder_bytes(folder),
         )
-        self.store.add(job)
+        await asyncio.to_thread(self.store.add, job)
         self.queue.separate(job)
         return self.view(self.job(job_id))
 
