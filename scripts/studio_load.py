@@ -7,20 +7,22 @@ OpenAPI document (schemathesis).
 """
 
 import argparse
+import asyncio
 import io
 import json
+import multiprocessing
 import os
 import signal
 import struct
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 import httpx
@@ -49,31 +51,17 @@ class Studio:
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.address = self._process.stdout.readline().split()[-1].rstrip("/")
         self.client = httpx.Client(base_url=self.address, timeout=600)
-        self.slowest_health, self.most_bytes = 0.0, 0
-        self._ends = threading.Event()
-        self._watch = threading.Thread(target=self._observe)
-        while not self._answers():
+        while not answers(self.client):
             time.sleep(0.1)
+        self._slowest, self._most = multiprocessing.Value("d", 0.0), multiprocessing.Value("d", 0.0)
+        watched = (self.address, self._process.pid, self._slowest, self._most)
+        self._watch = multiprocessing.Process(target=watch, args=watched, daemon=True)
         self._watch.start()
 
-    def _answers(self) -> bool:
-        try:
-            return self.client.get("/api/health").status_code == 200
-        except httpx.TransportError:
-            return False
-
-    def _observe(self) -> None:
-        with httpx.Client(base_url=self.address, timeout=60) as client:
-            while not self._ends.wait(0.1):
-                start = time.perf_counter()
-                try:
-                    assert client.get("/api/health").status_code == 200
-                except httpx.TransportError:
-                    if self._ends.is_set() or self._process.poll() is not None:
-                        return
-                    raise
-                self.slowest_health = max(self.slowest_health, time.perf_counter() - start)
-                self.most_bytes = max(self.most_bytes, sum(map(resident, family(self._process.pid))))
+    @property
+    def seen(self) -> dict[str, int]:
+        """The slowest answer about its health so far, and the most memory of all its processes."""
+        return {"slowest_health_ms": round(self._slowest.value), "memory_MB": round(self._most.value)}
 
     def jobs(self) -> dict[str, dict]:
         """The jobs by their ids."""
@@ -81,22 +69,37 @@ class Studio:
 
     def end(self, how: signal.Signals) -> None:
         """Send its process a signal and wait for the end."""
-        self._ends.set()
-        self._watch.join()
+        self._watch.kill()
         self._process.send_signal(how)
         self._process.wait()
         self.client.close()
 
 
-def family(pid: int) -> Iterator[int]:
-    """A process and its descendants."""
-    yield pid
+def answers(client: httpx.Client) -> bool:
     try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return
-    for child in children:
-        yield from family(int(child))
+        return client.get("/api/health").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def watch(address: str, pid: int, slowest: "Synchronized[float]", most: "Synchronized[float]") -> None:
+    """Ask for a studio's health ten times a second, in milliseconds, and add up its memory, in MB."""
+    with httpx.Client(base_url=address, timeout=60) as client:
+        while True:
+            time.sleep(0.1)
+            start = time.perf_counter()
+            if answers(client):
+                slowest.value = max(slowest.value, 1000 * (time.perf_counter() - start))
+            most.value = max(most.value, sum(map(resident, family(pid))) / 1e6)
+
+
+def family(pid: int) -> Iterator[int]:
+    """A process and its descendants, whichever thread started them."""
+    yield pid
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in path.read_text().split():
+                yield from family(int(child))
 
 
 def resident(pid: int) -> int:
@@ -128,18 +131,21 @@ def digests(studio: Studio, job_ids: list[str]) -> dict[str, str]:
     }
 
 
+async def upload_at_once(address: str, content: bytes, n_uploads: int) -> list[int]:
+    limits = httpx.Limits(max_connections=n_uploads)
+    async with httpx.AsyncClient(base_url=address, timeout=600, limits=limits) as client:
+        posts = [
+            client.post("/api/jobs", params={"name": f"{k}.flac"}, content=content) for k in range(n_uploads)
+        ]
+        return [answer.status_code for answer in await asyncio.gather(*posts)]
+
+
 def upload_and_kill(data: Path, n_uploads: int) -> None:
     """Uploads at once; SIGKILL when a third is done; all the others done after the restart."""
     content, start = song(30), time.perf_counter()
     studio = Studio(data)
-    with ThreadPoolExecutor(n_uploads) as threads:
-        posts = [
-            threads.submit(studio.client.post, "/api/jobs", params={"name": f"{k}.flac"}, content=content)
-            for k in range(n_uploads)
-        ]
-        answers = [post.result() for post in posts]
-    assert [answer.status_code for answer in answers] == [201] * n_uploads
-    report("uploads", number=n_uploads, seconds=round(time.perf_counter() - start, 1))
+    assert asyncio.run(upload_at_once(studio.address, content, n_uploads)) == [201] * n_uploads
+    report("uploads", number=n_uploads, seconds=round(time.perf_counter() - start, 1), **studio.seen)
     while sum(job["state"] == "done" for job in studio.jobs().values()) < n_uploads // 3:
         time.sleep(0.2)
     done = [job_id for job_id, job in studio.jobs().items() if job["state"] == "done"]
@@ -148,8 +154,7 @@ def upload_and_kill(data: Path, n_uploads: int) -> None:
     report(
         "until SIGKILL",
         done=len(done),
-        slowest_health_ms=round(1000 * studio.slowest_health),
-        memory_MB=round(studio.most_bytes / 1e6),
+        **studio.seen,
     )
     studio = Studio(data)
     assert digests(studio, done) == before
@@ -163,8 +168,7 @@ def upload_and_kill(data: Path, n_uploads: int) -> None:
         "after the restart",
         done=states.count("done"),
         interrupted=states.count("interrupted"),
-        slowest_health_ms=round(1000 * studio.slowest_health),
-        memory_MB=round(studio.most_bytes / 1e6),
+        **studio.seen,
         seconds=round(time.perf_counter() - start),
     )
     studio.end(signal.SIGTERM)
@@ -235,8 +239,7 @@ def observed(data: Path) -> Iterator[Studio]:
     yield studio
     report(
         "meanwhile",
-        slowest_health_ms=round(1000 * studio.slowest_health),
-        memory_MB=round(studio.most_bytes / 1e6),
+        **studio.seen,
         jobs=json.dumps(sorted(job["state"] for job in studio.jobs().values())[:3]),
     )
     studio.end(signal.SIGTERM)

@@ -124,6 +124,9 @@ def test_jobs_come_back_as_they_were(tmp_path):
     store.update(job.id, name="other")
     assert store.get(job.id) == dataclasses.replace(job, name="other")
     store.close()
+    store = JobStore(tmp_path)
+    assert store.jobs() == [dataclasses.replace(job, name="other")]
+    store.close()
 
 
 def test_a_folder_has_one_studio(tmp_path):

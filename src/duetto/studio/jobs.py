@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -144,7 +144,7 @@ class JobService:
             n_samples=info.n_samples,
             n_bytes=folder_bytes(folder),
         )
-        self.store.add(job)
+        await asyncio.to_thread(self.store.add, job)
         self.queue.separate(job)
         return self.view(self.job(job_id))
 
@@ -196,8 +196,8 @@ class JobService:
             raise RefusedError(404, "the stems of this job are gone; separate the song again")
         return stems
 
-    def view(self, job: Job) -> JobView:
-        """What clients are told of a job."""
+    def view(self, job: Job, waiting: Sequence[Job] | None = None) -> JobView:
+        """What clients are told of a job; `waiting` are all that wait, in order, where that is known."""
         progress, left = self.queue.progress(job.id) if job.state == "running" else (None, None)
         values = dataclasses.asdict(job)
         subtype = values.pop("subtype")
@@ -205,18 +205,20 @@ class JobService:
             **values,
             progress=progress,
             seconds_left=left,
-            place=self._place(job) if job.state == "queued" else None,
+            place=self._place(job, waiting) if job.state == "queued" else None,
             duration_seconds=job.n_samples / job.sample_rate,
             formats=_formats(job.sample_rate, job.n_channels, subtype) if job.state == "done" else [],
         )
 
-    def _place(self, job: Job) -> int:
-        waiting = [other for other in self.store.jobs() if other.state == "queued"]
-        return sum((other.created, other.id) <= (job.created, job.id) for other in waiting)
+    def _place(self, job: Job, waiting: Sequence[Job] | None) -> int:
+        ids = [other.id for other in (_waiting(self.store.jobs()) if waiting is None else waiting)]
+        return ids.index(job.id) + 1 if job.id in ids else 1  # it may have left the queue meanwhile
 
     def views(self) -> list[JobView]:
         """All jobs, the newest first."""
-        return [self.view(job) for job in self.store.jobs()]
+        jobs = self.store.jobs()
+        waiting = _waiting(jobs)
+        return [self.view(job, waiting) for job in jobs]
 
     async def models(self) -> list[ModelCard]:
         """The models on offer, the default first.
@@ -234,6 +236,10 @@ class JobService:
         if key is not None and key not in keys:
             raise RefusedError(404, f"there is no model {key!r}; choose one of {', '.join(keys)}")
         return key or keys[0]
+
+
+def _waiting(jobs: Sequence[Job]) -> list[Job]:
+    return sorted((job for job in jobs if job.state == "queued"), key=lambda job: job.created)
 
 
 def _check_reference(job: Job, stem: str, info: AudioInfo) -> None:

@@ -71,7 +71,8 @@ _COLUMNS = [field.name for field in dataclasses.fields(Job)]
 class JobStore:
     """The jobs of a data folder; safe to use from any thread.
 
-    One process at a time owns a data folder: SQLite's exclusive lock refuses a second.
+    They are read from memory: a commit waits for the disk, and those who only ask shall not. One process at a
+    time owns a data folder: SQLite's exclusive lock refuses a second.
 
     Args:
         data: the folder; it is made.
@@ -85,6 +86,7 @@ class JobStore:
         self._folder = data / "jobs"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
+        self._jobs: dict[str, Job] = {}
         self._database = sqlite3.connect(data / "studio.sqlite3", check_same_thread=False, timeout=0.5)
         self._database.row_factory = sqlite3.Row
         try:
@@ -110,6 +112,12 @@ class JobStore:
             columns = ", ".join(f"{name} PRIMARY KEY" if name == "id" else name for name in _COLUMNS)
             self._database.execute(f"CREATE TABLE IF NOT EXISTS jobs ({columns})")
             self._database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+        self._load()
+
+    def _load(self) -> None:
+        rows = self._database.execute("SELECT * FROM jobs").fetchall()
+        jobs = [Job(**{name: _from_sql(name, row[name]) for name in _COLUMNS}) for row in rows]
+        self._jobs = {job.id: job for job in jobs}
 
     def close(self) -> None:
         """Let another process own the folder."""
@@ -126,27 +134,30 @@ class JobStore:
         marks = ", ".join("?" * len(_COLUMNS))
         with self._lock, self._database:
             self._database.execute(f"INSERT INTO jobs VALUES ({marks})", values)
+            self._jobs[job.id] = job
 
     def update(self, job_id: str, **changes: Any) -> None:
         """Change some columns of a job; one that was deleted stays deleted."""
         assignments = ", ".join(f"{name} = ?" for name in changes)
         values = [_to_sql(value) for value in changes.values()]
         with self._lock, self._database:
-            self._database.execute(f"UPDATE jobs SET {assignments} WHERE id = ?", [*values, job_id])
+            if job_id in self._jobs:
+                self._database.execute(f"UPDATE jobs SET {assignments} WHERE id = ?", [*values, job_id])
+                self._jobs[job_id] = dataclasses.replace(self._jobs[job_id], **changes)
 
     def get(self, job_id: str) -> Job | None:
         """A job, or None if there is no such."""
-        found = self._select("WHERE id = ?", job_id)
-        return found[0] if found else None
+        return self._jobs.get(job_id)
 
     def jobs(self) -> list[Job]:
         """All jobs, the newest first."""
-        return self._select("ORDER BY created DESC, id")
+        return sorted(self._jobs.values(), key=lambda job: (-job.created, job.id))
 
     def delete(self, job_id: str) -> None:
         """Forget a job and delete its files."""
         with self._lock, self._database:
             self._database.execute("DELETE FROM jobs WHERE id = ?", [job_id])
+            self._jobs.pop(job_id, None)
         shutil.rmtree(self.folder(job_id), ignore_errors=True)
 
     def recover(self) -> list[Job]:
@@ -165,16 +176,11 @@ class JobStore:
                 "WHERE scoring IN ('queued', 'running')",
                 ["the studio was stopped while it scored the stems; choose the references again"],
             )
-        known = {job.id: job for job in self.jobs()}
+            self._load()
         for folder in self._folder.iterdir():
-            if folder.name not in known:
+            if folder.name not in self._jobs:
                 shutil.rmtree(folder, ignore_errors=True)
-        return [job for job in reversed(known.values()) if job.state == "queued"]
-
-    def _select(self, clause: str, *values: Any) -> list[Job]:
-        with self._lock:
-            rows = self._database.execute(f"SELECT * FROM jobs {clause}", values).fetchall()
-        return [Job(**{name: _from_sql(name, row[name]) for name in _COLUMNS}) for row in rows]
+        return [job for job in reversed(self.jobs()) if job.state == "queued"]
 
 
 def _to_sql(value: Any) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from duetto.errors import DuettoError
 
+_BLOCK_BYTES = 2**20  # hashed and written at a time, by a thread, since a busy disk makes it wait
 _SPARE_BYTES = 10**9  # of the disk, never to be filled
 
 
@@ -67,15 +68,23 @@ async def receive(
     if announced is not None and announced > max_bytes:
         raise too_large
     check_space(target.parent, announced or max_bytes)
-    digest, n_bytes, source = hashlib.sha256(), 0, aiter(chunks)
+    digest, n_bytes, source, waiting = hashlib.sha256(), 0, aiter(chunks), bytearray()
     try:
         with target.open("xb") as file:
+
+            def write(block: bytearray) -> None:
+                digest.update(block)
+                file.write(block)
+
             while (chunk := await _next(source, timeout_seconds)) is not None:
                 n_bytes += len(chunk)
                 if n_bytes > max_bytes:
                     raise too_large
-                digest.update(chunk)
-                file.write(chunk)
+                waiting += chunk
+                if len(waiting) >= _BLOCK_BYTES:
+                    await asyncio.to_thread(write, waiting)
+                    waiting = bytearray()
+            write(waiting)
         if n_bytes == 0:
             raise RefusedError(400, "the file is empty (0 bytes); choose a file with audio in it")
     except BaseException:

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from duetto.errors import DuettoError
+from duetto.models.telemetry import disable_telemetry
 
 Progress = Callable[[int, int], None]
 TaskFunction = Callable[..., Any]
@@ -176,9 +177,10 @@ class _Process:
 
 def _serve(connection: Connection) -> None:
     """Run tasks until the studio closes the pipe or ends."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group; the studio ends its workers
+    disable_telemetry()
+    # Ctrl-C reaches the whole group of processes, but the studio ends its workers itself
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     if hasattr(os, "nice"):
         os.nice(5)  # the service answers first
 
@@ -203,3 +205,11 @@ def _serve(connection: Connection) -> None:
             connection.send(answer)
     except (EOFError, BrokenPipeError):
         return
+
+
+def _end_with_parent() -> None:
+    """Leave a song when the studio was killed: its next start marks the job as interrupted."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
