@@ -56,7 +56,30 @@ def test_wrong_lengths_orders_and_samples_are_faults(script):
     assert verdict(samples + 2**-16).startswith("FAULT")
     assert verdict(samples, rate=16_000).startswith("FAULT")
     assert verdict(None, change="joined with another kind").startswith("FAULT")
-    assert script.refusal(script.Case(None, "none", 8000, b"", samples), "is truncated").startswith("FAULT")
-    assert (
-        script.refusal(script.Case(None, "cut off", 8000, b"", None), "is truncated") == "refused: truncated"
-    )
+
+
+def test_a_refusal_is_right_for_the_change_it_fits_only(script):
+    def verdict(change, message):
+        return script.refusal(script.Case(None, change, 8000, b"", None), message)
+
+    for reason in ("truncated", "holds no samples", "holds no sound"):
+        assert verdict("cut off", f"the song {reason}; give a file") == f"refused: {reason}"
+        assert verdict("none", f"the song {reason}; give a file").startswith("FAULT")
+    assert verdict("cut off", "the song consists of 2 files").startswith("FAULT")
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_the_byte_that_pads_an_aiff_of_one_byte_per_sample_is_no_sample(script, n_channels):
+    samples = script.song(np.random.default_rng(0), n_channels, 8000)
+    samples = samples[:, : samples.shape[1] - 1 + samples.shape[1] % 2]
+    data = script.by_libsndfile("AIFF", "ULAW")(samples, 8000)
+    form = script.Form("AIFF ULAW", None, decibels=-20)
+    assert int.from_bytes(data[data.index(b"SSND") + 4 :][:4], "big") == samples.size + 8
+    assert script.judged(script.Case(form, "none", 8000, data, samples)) == "right"
+
+
+def test_an_encoder_keeps_the_low_frequency_channel_at_every_rate(script):
+    form = next(form for form in script.FORMS if form.name == "M4A AAC")
+    for rate in form.rates:
+        samples = script.song(np.random.default_rng(1), 6, rate)
+        assert script.judged(script.Case(form, "none", rate, form.make(samples, rate), samples)) == "right"

@@ -80,6 +80,23 @@ def test_the_number_of_frames_in_the_tag_of_an_mp3_is_no_more_than_a_claim(tmp_p
     np.testing.assert_array_equal(audio[:, : 3 * RATE], expected)
 
 
+def test_a_tag_that_counts_one_frame_too_few_costs_no_samples(tmp_path):
+    mp3 = bytearray(mp3_bytes(tmp_path / "a", song(0)))
+    expected = samples_of(bytes(mp3))
+    count = max(mp3.find(b"Xing"), mp3.find(b"Info")) + 8
+    mp3[count : count + 4] = (int.from_bytes(mp3[count : count + 4], "big") - 1).to_bytes(4, "big")
+    np.testing.assert_array_equal(samples_of(bytes(mp3)), expected)
+
+
+def test_sizes_that_differ_from_that_in_the_tag_print_no_warning(tmp_path, capfd):
+    mp3 = mp3_bytes(tmp_path / "a", song(0))
+    tag_behind = struct.pack("<IIII8x", 2000, 40_000, 0, 0)
+    for behind in (b"APETAGEX" + tag_behind + bytes(40_000), ID3V1, mp3, bytes(40_000)):
+        samples_of(mp3 + behind)
+    samples_of(mp3[: len(mp3) // 2])
+    assert capfd.readouterr().err == ""
+
+
 def test_an_mp3_cut_off_is_as_long_as_what_decodes(tmp_path):
     mp3 = mp3_bytes(tmp_path / "a", song(0, 3 * RATE))
     expected = samples_of(mp3)

@@ -215,7 +215,7 @@ def _with_true_tag(stream: Stream) -> Stream:
     patches = {}
     if flags & 2:  # the number of bytes, of whose difference mpg123 would warn on standard error
         patches[position + count + 4] = stream.n_bytes.to_bytes(4, "big")
-    if abs(stated - stream.n_frames) <= 1:
+    if 0 <= stated - stream.n_frames <= 1:  # some encoders count the frame of the tag
         return replace(stream, patches=patches)
     patches[position + count] = stream.n_frames.to_bytes(4, "big")
     lame = at + 8 + 4 * (flags & 1) + 2 * (flags & 2) + 25 * (flags & 4) + (flags & 8) // 2
