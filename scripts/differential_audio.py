@@ -175,7 +175,7 @@ WEIGHTS /= WEIGHTS.sum()
 TAGGED = ("MP3 VBR", "MP3 CBR", "FLAC PCM_16", "FLAC PCM_24")  # what programs put ID3 tags around
 REFUSALS = (
     ("truncated", "cut off"),
-    ("holds no samples", "cut off"),  # in its first packets
+    ("holds no samples", "cut off"),  # in its first packets, where FFmpeg finds none either
     ("holds no sound", "cut off"),
     ("consists of", "joined with another kind"),
 )  # why a file may be refused, by what became of it
@@ -300,8 +300,17 @@ def refusal(one: Case, message: str) -> str:
     """Whether a refusal is right."""
     for reason, change in REFUSALS:
         if reason in message and one.change == change:
-            return f"refused: {reason}"
+            right = not reason.startswith("holds no") or not has_samples(one.data)
+            return f"refused: {reason}" if right else f"FAULT: {message}"
     return f"FAULT: {message}"
+
+
+def has_samples(data: bytes) -> bool:
+    """Whether FFmpeg finds any."""
+    try:
+        return reference(data)[0].size > 0
+    except (av.FFmpegError, ValueError, IndexError):
+        return False
 
 
 def compared(samples: np.ndarray, other: np.ndarray, decibels: float, slack: int) -> str:

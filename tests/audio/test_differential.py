@@ -66,6 +66,9 @@ def test_a_refusal_is_right_for_the_change_it_fits_only(script):
         assert verdict("cut off", f"the song {reason}; give a file") == f"refused: {reason}"
         assert verdict("none", f"the song {reason}; give a file").startswith("FAULT")
     assert verdict("cut off", "the song consists of 2 files").startswith("FAULT")
+    audible = script.by_libsndfile("WAV", "PCM_16")(script.song(np.random.default_rng(0), 2, 8000), 8000)
+    cut = script.Case(None, "cut off", 8000, audible, None)
+    assert script.refusal(cut, "the song holds no samples; give a file").startswith("FAULT")
 
 
 @pytest.mark.parametrize("n_channels", [1, 3])
