@@ -47,14 +47,18 @@ def running(chosen: StudioSettings) -> Iterator[StudioClient]:
     server = make_server(chosen)
     app = cast(FastAPI, server.config.app)
     with listen(dataclasses.replace(chosen, host="127.0.0.1", port=0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        with StudioClient(base_url=address, timeout=60) as client:
-            client.service, client.address = app.state.service, address
-            yield client
-        server.should_exit = True
-        thread.join()
+        try:
+            with StudioClient(base_url=address, timeout=60) as client:
+                client.service, client.address = app.state.service, address
+                yield client
+        finally:
+            server.should_exit = True
+            thread.join(20)
+            server.force_exit = True  # a page that a failed test left open may hold a connection
+            thread.join(20)
 
 
 def song(path: Path, seconds: float = 2.0, *, seed: int = 0, n_channels: int = 2) -> Path:
