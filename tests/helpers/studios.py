@@ -11,6 +11,7 @@ from typing import Any, cast
 import httpx
 import numpy as np
 import soundfile
+import uvicorn
 from fastapi import FastAPI
 
 from duetto.studio.configuration import StudioSettings
@@ -19,6 +20,8 @@ from duetto.studio.server import listen, make_server
 from helpers.tiny import write_model
 
 SAMPLE_RATE = 16_000
+TIMEOUT_SECONDS = 240
+"""The one limit of all waits in the tests of the studio: what has not happened by then never will."""
 
 
 def settings(data: Path, **changes: Any) -> StudioSettings:
@@ -33,10 +36,12 @@ class StudioClient(httpx.Client):
     """A client of a studio that runs in a thread.
 
     Attributes:
+        server: what runs it.
         service: what answers.
         address: of the page.
     """
 
+    server: uvicorn.Server
     service: JobService
     address: str
 
@@ -51,14 +56,14 @@ def running(chosen: StudioSettings) -> Iterator[StudioClient]:
         thread.start()
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         try:
-            with StudioClient(base_url=address, timeout=60) as client:
-                client.service, client.address = app.state.service, address
+            with StudioClient(base_url=address, timeout=TIMEOUT_SECONDS) as client:
+                client.server, client.service, client.address = server, app.state.service, address
                 yield client
         finally:
             server.should_exit = True
-            thread.join(20)
-            server.force_exit = True  # a page that a failed test left open may hold a connection
-            thread.join(20)
+            thread.join(TIMEOUT_SECONDS)
+    assert not thread.is_alive()
+    assert app.state.service.pids == []
 
 
 def song(path: Path, seconds: float = 2.0, *, seed: int = 0, n_channels: int = 2) -> Path:
@@ -81,12 +86,13 @@ def upload(client: StudioClient, path: Path, **query: str) -> dict[str, Any]:
 
 def wait_for(client: StudioClient, job_id: str, is_met: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """The job once a condition is met."""
-    for _ in range(1200):
+    end = time.monotonic() + TIMEOUT_SECONDS
+    while True:
         job: dict[str, Any] = client.get(f"/api/jobs/{job_id}").json()
         if is_met(job):
             return job
+        assert time.monotonic() < end, f"in vain: {job}"
         time.sleep(0.05)
-    raise AssertionError(f"in vain: {job}")
 
 
 def separated(client: StudioClient, path: Path, **query: str) -> dict[str, Any]:

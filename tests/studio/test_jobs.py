@@ -35,6 +35,15 @@ def test_events_tell_a_job_s_life(client, song_path):
     assert states == sorted(states, key=["queued", "running", "done"].index)
 
 
+def test_event_streams_end_with_the_studio(folder, capfd):
+    with running(settings(folder / "ending")) as client, client.stream("GET", "/api/events") as response:
+        lines = response.iter_lines()
+        assert next(lines) == "event: ready"
+        client.server.should_exit = True
+        assert [line for line in lines if line.startswith("event")] == []
+    assert capfd.readouterr().err == ""
+
+
 def test_a_running_job_reports_its_progress(client, long_path):
     job = upload(client, long_path, model="rpca")
     seen = wait_for(client, job["id"], lambda job: job["progress"])

@@ -14,7 +14,7 @@ _HEARTBEAT_SECONDS = 15.0
 
 
 async def all_events(service: JobService) -> AsyncIterator[str]:
-    """All jobs as they are, then each that changes; ends with the connection.
+    """All jobs as they are, then each that changes; ends with the connection or the studio.
 
     Events are "job", whose data is a `JobView`, "deleted" with its id, and "ready" after the first jobs.
     """
@@ -54,9 +54,9 @@ async def job_events(service: JobService, job_id: str) -> AsyncIterator[str]:
 
 
 async def _revisions(service: JobService) -> AsyncIterator[int | None]:
-    """The revision of the jobs when it is new, None when it has long been the same."""
+    """The revision of the jobs when it is new, None when it has long been the same, until the studio ends."""
     known, waited = -1, 0.0
-    while True:
+    while not service.is_ending:
         revision = service.queue.revision
         if revision != known:
             known, waited = revision, 0.0

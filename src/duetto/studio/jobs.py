@@ -35,6 +35,7 @@ class JobService:
         store: the list of jobs.
         queue: their queue.
         short_tasks: a worker for what a client waits for.
+        is_ending: whether the studio is being stopped, so that event streams have to end.
 
     Raises:
         ConfigError: another studio uses the folder.
@@ -45,6 +46,7 @@ class JobService:
         self.store = JobStore(settings.data)
         self.queue = JobQueue(settings, self.store)
         self.short_tasks = WorkerPool(1, "short")
+        self.is_ending = False
         self._n_arriving = 0
         self._cards: asyncio.Future[list[dict[str, Any]]] | None = None
 
@@ -53,6 +55,11 @@ class JobService:
         self.queue.close()
         self.short_tasks.close()
         self.store.close()
+
+    @property
+    def pids(self) -> list[int]:
+        """Ids of all worker processes."""
+        return self.queue.pids + self.short_tasks.pids
 
     async def add_upload(
         self, chunks: AsyncIterator[bytes], *, announced: int | None, name: str, model: str | None

@@ -58,6 +58,7 @@ class Products:
         ):
             self._made.pop(target, None)
             known = asyncio.create_task(self._make(make, parts, target, arguments))
+            known.add_done_callback(_notice)
             self._made[target] = known
             self._drop_oldest()
         return await asyncio.shield(known)
@@ -75,3 +76,9 @@ class Products:
         for path in finished[: max(0, len(self._made) - self._n_kept)]:
             del self._made[path]
             path.unlink(missing_ok=True)
+
+
+def _notice(task: "asyncio.Task[Product]") -> None:
+    """Look at how a task ended: a client that went away does not, and asyncio complains of unseen errors."""
+    if not task.cancelled():
+        task.exception()

@@ -97,15 +97,28 @@ def make_server(settings: StudioSettings) -> uvicorn.Server:
     Raises:
         ConfigError: another studio uses the data folder.
     """
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         log_level="warning",
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=2,  # event streams never end
+        timeout_graceful_shutdown=2,  # for uploads and downloads that are under way
         limit_concurrency=512,
     )
-    return uvicorn.Server(config)
+    return _Server(config, app.state.service)
+
+
+class _Server(uvicorn.Server):
+    """A server that ends its event streams when it stops, because their clients never would."""
+
+    def __init__(self, config: uvicorn.Config, service: JobService) -> None:
+        super().__init__(config)
+        self._service = service
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._service.is_ending = True
+        await super().shutdown(sockets)
 
 
 def serve(settings: StudioSettings, *, on_ready: Callable[[str], None]) -> None:

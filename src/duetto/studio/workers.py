@@ -103,7 +103,7 @@ class WorkerPool:
         for _ in self._threads:
             self._tickets.put(None)
         for thread in self._threads:
-            thread.join(timeout=5)
+            thread.join()
 
     def _work(self) -> None:
         worker: _Process | None = None

@@ -50,11 +50,11 @@ async function upload(files) {
 function show() {
   const [job, other] = location.hash.slice(1).split("+").map((id) => jobs.get(id) ?? null);
   const waiting = [job, other].find((each) => each && each.state !== "done");
-  const isReady = job && !waiting;
-  const key = job ? `${waiting ? waiting.id : location.hash} ${isReady}` : "";
+  const shown = job ? (waiting ? [waiting] : [job, other].filter(Boolean)) : [];
+  const key = [...shown.map(({ id }) => id), Boolean(waiting)].join();
   if (open?.key !== key) {
     open?.view?.close();
-    const view = !job ? null : isReady ? new Desk(job, other ?? null, { jobs, models: choice.models, say }) : new Waiting(waiting, say);
+    const view = !job ? null : waiting ? new Waiting(waiting, say) : new Desk(job, other ?? null, { jobs, models: choice.models, say });
     $("desk").replaceChildren(...(view ? [view.element] : []));
     open = { key, view };
     window.studio = view; // for the tests, and for those who look inside
