@@ -26,6 +26,7 @@ EFFECTS: dict[str, Callable[[Waveform, Rng], Waveform]] = {
     "limit": lambda waveform, rng: waveform * augment.limiter_gain(waveform, rng),
     "coding": lambda waveform, rng: waveform + augment.coding_error(waveform, RATE, rng),
     "brighten": lambda waveform, rng: augment.brighten(waveform, RATE, rng),
+    "resonate": lambda waveform, rng: augment.resonate(waveform, RATE, rng),
     "double_track_apart": lambda waveform, rng: augment.double_track_apart(waveform, RATE, rng),
     "pan": lambda waveform, rng: augment.pan(waveform[:1], rng, 0.5),
     "shift_formants": lambda waveform, rng: augment.shift_formants(waveform, RATE, rng),
@@ -370,3 +371,18 @@ def test_what_has_no_pitch_is_not_tuned() -> None:
     for waveform in (noise(1, 8_000), noise(2, 8_000, seed=3)):
         tuned = augment.correct_pitch(waveform, RATE, np.random.default_rng(0))
         assert np.abs(tuned - waveform).max() < 1e-4
+
+
+def test_a_resonance_raises_one_band_between_600_and_1800_hz() -> None:
+    centres = []
+    for seed in SEEDS:
+        resonant = augment.resonate(impulse(RATE), RATE, np.random.default_rng(seed))
+        level_db = 20 * np.log10(np.abs(np.fft.rfft(resonant[0])))
+        level_db -= np.median(level_db[4000:])
+        centres.append(int(level_db.argmax()))
+        assert 5.9 < level_db.max() < 16.1
+        assert np.abs(level_db[:100]).max() < 1  # more than 2.5 octaves below
+        assert augment.rms(resonant) == pytest.approx(augment.rms(impulse(RATE)), rel=1e-4)
+    assert min(centres) >= 600
+    assert max(centres) <= 1800
+    assert max(centres) / min(centres) > 1.5

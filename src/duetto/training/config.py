@@ -182,10 +182,12 @@ class SceneConfig(_Table):
     """Make shouts, growls and screams of the vocals (`harsh.roughen`)."""
     bright: Probability = 0.0
     """Raise the treble of the vocals."""
+    resonance: Probability = 0.0
+    """Raise a narrow band of the vocals between 600 and 1800 Hz, as in belted notes."""
     backing_vocals: Probability = 0.15
     """Add vocals of another recording."""
     harmony: Probability = 0.1
-    """Add the same vocals transposed by a third, a fourth, a fifth or an octave."""
+    """Add the same vocals in one to three parts, transposed by a third, a fourth, a fifth or an octave."""
     double_tracking: Probability = 0.15
     double_tracking_apart: Probability = 0.0
     """Pan two takes of the vocals hard left and right, with little in the middle."""
@@ -278,7 +280,8 @@ class RunConfig(_Table):
     """The weights that become best.safetensors: those with the best validation GNSDR, or those of the last
     evaluation, for a validation set that is unlike the songs the model is for."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    """"bf16-mixed" is faster on GPUs and on CPUs with AMX, and far slower elsewhere."""
+    """"bf16-mixed" is faster on GPUs and on CPUs with AMX, twice as fast on AMD CPUs with AVX-512 BF16, and
+    slower on other CPUs; `benchmarks/training.py` tells."""
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0
     """A checkpoint is saved after so many minutes, as well as at every evaluation."""
     n_workers: Annotated[int, Field(ge=0)] = 0

@@ -18,6 +18,7 @@ N_GROUPS = 6
 """Groups of tracks in a mix of a band."""
 
 HARMONY_SEMITONES = (-12, -5, -4, -3, 3, 4, 5, 7)
+MOST_HARMONIES = 3
 
 
 class SceneMaker:
@@ -29,13 +30,15 @@ class SceneMaker:
 
     def vocals(self, mono: Waveform, backing: Sequence[Waveform], rng: Rng) -> Waveform:
         """Place vocals (1, n_samples) near the middle, and harmonies and backing vocals further out."""
-        vocals = self._voice(mono, rng, most_pan=0.1)
+        first = self._voice(mono, rng, most_pan=0.1)
         others = list(backing)
         if happens(self.config.harmony, rng):
-            semitones = float(rng.choice(HARMONY_SEMITONES))
-            others.append(augment.transpose(mono, semitones, self.sample_rate))
+            n_parts = int(rng.integers(1, MOST_HARMONIES + 1))
+            parts = rng.choice(HARMONY_SEMITONES, n_parts, replace=False)
+            others += [augment.transpose(mono, float(part), self.sample_rate) for part in parts]
+        vocals = first
         for other in others:
-            vocals = _add(vocals, self._voice(other, rng, most_pan=0.8), (-12, 0), rng)
+            vocals = vocals + _relative(self._voice(other, rng, most_pan=0.8), first, (-12, 0), rng)
         return self._apply(vocals, rng, (self.config.pause, augment.pause))
 
     def _voice(self, voice: Waveform, rng: Rng, most_pan: float) -> Waveform:
@@ -48,6 +51,7 @@ class SceneMaker:
             (config.pitch_correction, augment.correct_pitch),
             (config.harsh, roughen),
             (config.bright, augment.brighten),
+            (config.resonance, augment.resonate),
             (config.distort / 2, augment.distort),
             (config.compress, augment.compress),
             (config.equalise, augment.equalise),
@@ -134,5 +138,10 @@ class SceneMaker:
 
 def _add(waveform: Waveform, other: Waveform, range_db: tuple[float, float], rng: Rng) -> Waveform:
     """Add another waveform at a random level, in decibels relative to the first."""
-    level = decibels(rng.uniform(*range_db)) * rms(waveform) / max(rms(other), 1e-9)
-    return waveform + other * np.float32(level)
+    return waveform + _relative(other, waveform, range_db, rng)
+
+
+def _relative(waveform: Waveform, other: Waveform, range_db: tuple[float, float], rng: Rng) -> Waveform:
+    """A waveform at a random level, in decibels relative to another one."""
+    level = decibels(rng.uniform(*range_db)) * rms(other) / max(rms(waveform), 1e-9)
+    return waveform * np.float32(level)
