@@ -160,25 +160,27 @@ def test_what_coding_adds_counts_as_music(seed: int) -> None:
     assert 0 < augment.rms(error) < 0.5 * augment.rms(sources.sum(0))
 
 
-def test_a_harmony_has_one_to_three_other_pitches_as_loud_or_softer() -> None:
+def test_there_are_at_most_so_many_harmonies_at_other_pitches() -> None:
     seconds = np.arange(2 * RATE) / RATE
     voice = np.sin(2 * np.pi * 440 * seconds, dtype=np.float32)[None]
+    scenes = maker(harmony=1.0, further_harmonies=2)
     counts, pitches = set(), set()
     for seed in range(16):
-        sung = maker(harmony=1.0).vocals(voice, [], np.random.default_rng(seed)).mean(axis=0)
+        sung = scenes.vocals(voice, [], np.random.default_rng(seed)).mean(axis=0)
         bins = np.abs(np.fft.rfft(sung * np.hanning(sung.size)))
         own, parts = bins[870:891].max(), set()
         bins[870:891] = 0
         while bins.max() > 0.1 * own:
             peak = int(bins.argmax())
-            assert 20 * np.log10(bins[peak] / own) < 1  # at a side the sum to mono has less of it
+            assert 20 * np.log10(bins[peak] / own) < 10  # three parts may have the same pitch
             parts.add(round(12 * np.log2(peak / 2 / 440)))
             bins[int(0.975 * peak) : int(1.025 * peak)] = 0
         counts.add(len(parts))
         pitches |= parts
     assert pitches <= set(HARMONY_SEMITONES)
     assert len(pitches) > 3
-    assert counts == {1, 2, 3}
+    assert counts <= {1, 2, 3}
+    assert 3 in counts
 
 
 @pytest.mark.parametrize(

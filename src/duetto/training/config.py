@@ -187,7 +187,9 @@ class SceneConfig(_Table):
     backing_vocals: Probability = 0.15
     """Add vocals of another recording."""
     harmony: Probability = 0.1
-    """Add the same vocals in one to three parts, transposed by a third, a fourth, a fifth or an octave."""
+    """Add the same vocals transposed by a third, a fourth, a fifth or an octave."""
+    further_harmonies: Annotated[int, Field(ge=0)] = 0
+    """Largest number of further such parts where there is one."""
     double_tracking: Probability = 0.15
     double_tracking_apart: Probability = 0.0
     """Pan two takes of the vocals hard left and right, with little in the middle."""

@@ -18,7 +18,6 @@ N_GROUPS = 6
 """Groups of tracks in a mix of a band."""
 
 HARMONY_SEMITONES = (-12, -5, -4, -3, 3, 4, 5, 7)
-MOST_HARMONIES = 3
 
 
 class SceneMaker:
@@ -33,9 +32,9 @@ class SceneMaker:
         first = self._voice(mono, rng, most_pan=0.1)
         others = list(backing)
         if happens(self.config.harmony, rng):
-            n_parts = int(rng.integers(1, MOST_HARMONIES + 1))
-            parts = rng.choice(HARMONY_SEMITONES, n_parts, replace=False)
-            others += [augment.transpose(mono, float(part), self.sample_rate) for part in parts]
+            for _ in range(1 + int(rng.integers(self.config.further_harmonies + 1))):
+                semitones = float(rng.choice(HARMONY_SEMITONES))
+                others.append(augment.transpose(mono, semitones, self.sample_rate))
         vocals = first
         for other in others:
             vocals = vocals + _relative(self._voice(other, rng, most_pan=0.8), first, (-12, 0), rng)
