@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from duetto import Separator, evaluate, load_audio, load_tracks, si_sdr
-from duetto.evaluation.datasets import Track, TrackAudio
+from duetto.evaluation.tracks import Track, TrackAudio
 from duetto.training.config import SceneConfig
 from duetto.training.data.scene import SceneMaker
 from duetto.training.data.sources import resample

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from duetto import Separator, si_sdr
-from duetto.evaluation.datasets import TrackAudio
+from duetto.evaluation.tracks import TrackAudio
 from duetto.training.config import SceneConfig
 from held_out import MUSIC, PRODUCED, VOICES, mix, recordings
 

@@ -16,12 +16,12 @@ from .evaluation.bss_eval import Scores as Scores
 from .evaluation.bss_eval import TrackScores as TrackScores
 from .evaluation.bss_eval import bss_eval as bss_eval
 from .evaluation.bss_eval import si_sdr as si_sdr
-from .evaluation.datasets import Track as Track
-from .evaluation.datasets import TrackAudio as TrackAudio
 from .evaluation.datasets import load_tracks as load_tracks
 from .evaluation.evaluator import evaluate as evaluate
 from .evaluation.report import Report as Report
 from .evaluation.report import TrackResult as TrackResult
+from .evaluation.tracks import Track as Track
+from .evaluation.tracks import TrackAudio as TrackAudio
 from .models.metadata import ModelMetadata as ModelMetadata
 from .models.onnx_model import OnnxModel as OnnxModel
 from .models.registry import list_models as list_models

@@ -5,12 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
 
+from duetto.audio.stem_mp4 import StemMp4Writer
 from duetto.errors import DatasetError
 from duetto.evaluation.datasets import load_tracks
+from helpers.signals import decibels, tone
 
 N_SAMPLES = 300
 MIR1K = Path(__file__).resolve().parents[3] / "shared/data/mir-1k"
@@ -50,6 +53,10 @@ def one_after_the_other(seed: int, n_channels: int, n_parts: int = 1) -> list[np
 
 
 def write(path: Path, audio: np.ndarray, sample_rate: int = 44100) -> None:
+    """Write `audio` as the file, or as each stem of a stem.mp4 file."""
+    if path.suffix == ".mp4":
+        write_stem_file(path, [audio], sample_rate=sample_rate)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, audio.T, sample_rate, subtype="FLOAT" if path.suffix == ".wav" else "PCM_16")
 
@@ -82,6 +89,36 @@ def write_musdb(root: Path) -> None:
     write_track(root / "test/Other - Third", 3, ["vocals", "drums", "bass", "other"])
 
 
+def write_stem_file(
+    path: Path, stems: list[np.ndarray], *, titles: list[str] | None = None, sample_rate: int = 44100
+) -> None:
+    """A lossless file in the layout of MUSDB18: a mixture in stereo at 44100 Hz, then the stems."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", format="mp4") as file:
+        tracks = [(np.zeros((2, N_SAMPLES)), 44100), *((stem, sample_rate) for stem in stems)]
+        streams = [
+            file.add_stream("alac", rate=rate, layout="stereo" if len(audio) == 2 else "mono")
+            for audio, rate in tracks
+        ]
+        for stream, title in zip(streams[1:], titles or [], strict=bool(titles)):
+            stream.metadata["handler_name"] = title
+        for stream, (audio, rate) in zip(streams, tracks, strict=True):
+            samples = np.round(audio * 32768).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(samples, format="s16p", layout=stream.layout.name)
+            frame.sample_rate = rate
+            file.mux([*stream.encode(frame), *stream.encode(None)])
+
+
+def musdb18_sources(seed: int) -> list[np.ndarray]:
+    vocals, *parts = one_after_the_other(seed, 2, 3)
+    return [*parts, vocals]
+
+
+def write_musdb18(root: Path) -> None:
+    for seed, name in enumerate(["train/A - B", "train/C - D feat. E", "test/F. - G"]):
+        write_stem_file(root / f"{name}.stem.mp4", musdb18_sources(seed))
+
+
 def write_dsd100(root: Path) -> None:
     for seed, track in enumerate(["Dev/051 - A - B", "Dev/052 - C - D", "Test/001 - E - F"]):
         write_track(root / "Sources" / track, seed, ["vocals", "bass", "drums", "other"])
@@ -103,7 +140,7 @@ class Case:
     n_channels: int
     sizes: dict[str, int]
     needed: str  # a file without which the training split cannot be
-    missing: str  # how the error names it
+    missing: str  # how the error names it; "" where the dataset does not say which files it has
 
 
 CASES = [
@@ -120,6 +157,7 @@ CASES = [
     Case(
         "musdb", write_musdb, 44100, 2, {"train": 2, "test": 1}, "train/Some One - First/vocals.wav", "vocals"
     ),
+    Case("musdb18", write_musdb18, 44100, 2, {"train": 2, "test": 1}, "train/A - B.stem.mp4", ""),
     Case(
         "dsd100", write_dsd100, 44100, 2, {"train": 2, "test": 1}, "Sources/Dev/052 - C - D/bass.wav", "bass"
     ),
@@ -176,7 +214,7 @@ def test_listing_reads_headers_alone_and_tracks_travel_to_other_processes(
     case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.delattr("duetto.evaluation.datasets.load_audio")
+        patch.delattr("duetto.evaluation.tracks.load_audio")
         track = load_tracks(case.dataset, tmp_path, split="train")[0]
     copy = pickle.loads(pickle.dumps(track))
     np.testing.assert_array_equal(copy.load().mixture, track.load().mixture)
@@ -184,8 +222,11 @@ def test_listing_reads_headers_alone_and_tracks_travel_to_other_processes(
 
 def test_a_missing_file_is_named(case: Case, tmp_path: Path) -> None:
     (tmp_path / case.needed).unlink()
-    with pytest.raises(DatasetError, match=case.missing):
-        load_tracks(case.dataset, tmp_path, split="train")
+    if case.missing:
+        with pytest.raises(DatasetError, match=case.missing):
+            load_tracks(case.dataset, tmp_path, split="train")
+    else:
+        assert len(load_tracks(case.dataset, tmp_path, split="train")) == case.sizes["train"] - 1
 
 
 @pytest.mark.parametrize(("n_channels", "sample_rate"), [(1, None), (None, 22050)], ids=["mono", "rate"])
@@ -222,8 +263,10 @@ def test_an_empty_or_missing_folder_is_an_error(case: Case, tmp_path: Path) -> N
 
 
 def test_an_unknown_dataset_lists_all_and_names_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="mir1k, ikala, musdb, dsd100, pairs; did you mean 'musdb'"):
-        load_tracks("musdb18", tmp_path, split="train")
+    with pytest.raises(
+        DatasetError, match="mir1k, ikala, musdb, musdb18, dsd100, pairs; did you mean 'musdb'"
+    ):
+        load_tracks("musbd", tmp_path, split="train")
 
 
 def test_mir1k_lies_in_one_folder_or_in_three_as_wav_or_flac(tmp_path: Path) -> None:
@@ -337,6 +380,46 @@ def test_sources_that_decode_to_different_lengths_are_named(tmp_path: Path) -> N
     write(tmp_path / "vocals/song.wav", np.zeros((2, 99)))
     with pytest.raises(DatasetError, match=r"vocals.song\.wav has 99 "):
         track.load()
+
+
+@pytest.mark.parametrize(
+    "titles", [["Drums", "Lead vocals", "Backing Vocals", "Synth"], ["a", "VOCALS", "vocals 2", "b"]]
+)
+def test_titles_say_which_stems_are_vocals(tmp_path: Path, titles: list[str]) -> None:
+    stems = one_after_the_other(3, 2, 3)
+    write_stem_file(tmp_path / "song.stem.mp4", stems, titles=titles)
+    (track,) = load_tracks("musdb18", tmp_path, split="all")
+    sources = track.load().sources
+    np.testing.assert_allclose(sources["vocals"], stems[1] + stems[2], atol=2**-14)
+    np.testing.assert_allclose(sources["accompaniment"], stems[0] + stems[3], atol=2**-14)
+
+
+def test_stems_that_nothing_names_are_refused(tmp_path: Path) -> None:
+    for titles in (["Kick", "Bass", "Lead", "Pads"], ["Vocals"]):
+        write_stem_file(
+            tmp_path / "song.stem.mp4", one_after_the_other(3, 2, 3)[: len(titles)], titles=titles
+        )
+        with pytest.raises(DatasetError, match=rf"song\.stem\.mp4 needs .* its stems: {', '.join(titles)}"):
+            load_tracks("musdb18", tmp_path, split="all")
+    (tmp_path / "song.stem.mp4").write_bytes(b"no MP4" * 100)
+    with pytest.raises(DatasetError, match=r"song\.stem\.mp4 cannot be read"):
+        load_tracks("musdb18", tmp_path, split="all")
+
+
+def test_the_stem_file_that_duetto_writes_is_a_track(tmp_path: Path) -> None:
+    n_samples = 30_000
+    tones = {
+        name: tone(hertz, n_samples / 44100, n_channels=2)
+        for name, hertz in (("vocals", 500), ("accompaniment", 700))
+    }
+    with StemMp4Writer(tmp_path / "song.stem.mp4", sample_rate=44100, n_channels=2) as writer:
+        for name, track in writer.tracks.items():
+            track.write(sum(tones.values()) if name == "mixture" else tones[name])
+    (track,) = load_tracks("musdb18", tmp_path, split="all")
+    audio = track.load()
+    for name, expected in tones.items():
+        assert audio.sources[name].shape == expected.shape
+        assert decibels(audio.sources[name] - expected, expected) < -30
 
 
 def test_pairs_without_split_folders_are_one_split(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from duetto.errors import DatasetError, MetricError
 from duetto.evaluation.bss_eval import GlobalMeans
-from duetto.evaluation.datasets import Track, TrackAudio
 from duetto.evaluation.evaluator import evaluate
+from duetto.evaluation.tracks import Track, TrackAudio
 
 SAMPLE_RATE = 16000
 N_SAMPLES = {"a": 3000, "b": 9000, "c": 5000}

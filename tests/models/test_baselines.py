@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from duetto import Separator, si_sdr
-from duetto.evaluation.datasets import TrackAudio
 from duetto.evaluation.oracles import ORACLES, phase_sensitive_mask
+from duetto.evaluation.tracks import TrackAudio
 from duetto.models.baselines import METHODS
 from duetto.models.baselines.hpss import sliding_median
 from duetto.models.baselines.mlrr import MLRR, low_rank_parts

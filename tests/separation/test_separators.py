@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from duetto import Separator
-from duetto.evaluation.datasets import TrackAudio
 from duetto.evaluation.evaluator import find_system
 from duetto.evaluation.oracles import ORACLES
+from duetto.evaluation.tracks import TrackAudio
 from duetto.models.baselines import METHODS
 from helpers.tiny import write_model
 

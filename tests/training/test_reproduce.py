@@ -11,9 +11,10 @@ import soundfile
 from safetensors.torch import load_file, save_file
 from test_datasets import IKALA_SONGS, MIR1K_DEV, mir1k_train
 
-from duetto.evaluation.datasets import Track, load_tracks
+from duetto.evaluation.datasets import load_tracks
 from duetto.evaluation.evaluator import evaluate_tracks
 from duetto.evaluation.report import Report
+from duetto.evaluation.tracks import Track
 from duetto.training.config_io import load_config
 from duetto.training.data.sources import at_sample_rate
 from duetto.training.reproduce.paper_runner import reproduce

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from duetto.audio.ffmpeg import need_av
 from duetto.audio.formats import check_holds
 from duetto.audio.multi_track_writer import MultiTrackWriter
 from duetto.audio.tagging import basic_texts, write_tags
@@ -22,6 +23,8 @@ from duetto.errors import AudioError
 SILENT = ("silence", "silence (2)")
 TRACKS = ("mixture", "vocals", "accompaniment", *SILENT)
 """The sound tracks of a file, in their order."""
+
+_MUSDB18 = ("drums", "bass", "other", "vocals")  # in files whose tracks have no names
 
 _COLOURS = {"vocals": "#D55E00", "accompaniment": "#0072B2", SILENT[0]: "#999999", SILENT[1]: "#999999"}
 # Effects on the sum of the stems that stand in for mastering; they are off, since the stems sum to the song.
@@ -85,6 +88,53 @@ class StemMp4Writer(MultiTrackWriter):
                 super()._write(silent, np.zeros((2, block.shape[1]), np.float32))
 
 
+def stem_names(path: Path) -> list[str]:
+    """The names of the stems of a file, in the order of its sound tracks after the first, the mixture.
+
+    The JSON of the Stem format names them, or else the titles of the tracks; four stems without names are
+    those of MUSDB18.
+
+    Raises:
+        AudioError: The file cannot be read, does not name its stems, or its tracks differ in sample rate or
+            channels.
+    """
+    av = need_av(path)
+    try:
+        with av.open(str(path), format="mp4") as file:
+            tracks = [
+                (track.metadata.get("handler_name", ""), track.codec_context) for track in file.streams.audio
+            ]
+            forms = sorted(
+                {f"{codec.layout.nb_channels} channel(s) at {codec.sample_rate} Hz" for _, codec in tracks}
+            )
+        names = _read_names(path)
+    except (av.FFmpegError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AudioError(f"{path} cannot be read as a stem.mp4 file: {error}; give a whole file") from error
+    if len(forms) > 1:
+        raise AudioError(f"{path}: tracks of a stem.mp4 file are alike, but these have {' and '.join(forms)}")
+    titles = [title for title, _ in tracks[1:]]
+    if not names:
+        names = list(_MUSDB18) if len(titles) == len(_MUSDB18) and len(set(titles)) == 1 else titles
+    if len(names) != len(titles):
+        raise AudioError(
+            f"{path} names {len(names)} stems, but has {len(titles)} sound tracks after the mixture"
+        )
+    return names
+
+
+def _read_names(path: Path) -> list[str]:
+    """The names in the box moov/udta/stem; none where there is no such box."""
+    with path.open("rb") as file:
+        file.seek(_index_start(file))
+        content = file.read()
+    for name in (b"udta", b"stem"):
+        place = _find_box(content, name)
+        if place < 0:
+            return []
+        content = content[place : place + int.from_bytes(content[place : place + 4], "big")]
+    return [stem["name"] for stem in json.loads(content[8:])["stems"]]
+
+
 def _finish(path: Path, tags: Tags | None, name: Path) -> list[str]:
     notes = write_tags(path, "M4A", tags, name=name)
     _add_stem_box(path)
@@ -134,5 +184,7 @@ def _find_box(index: bytes, name: bytes) -> int:
         size, found = struct.unpack_from(">I4s", index, place)
         if found == name:
             return place
+        if size < 8:  # damaged, or the last
+            break
         place += size
     return -1

@@ -1,19 +1,16 @@
-"""Datasets with references, in fixed splits: MIR-1K, iKala, MUSDB, DSD100 and pairs of files."""
+"""Datasets with references, in fixed splits: MIR-1K, iKala, MUSDB18, DSD100 and pairs of files."""
 
 import difflib
 import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from duetto.audio import AUDIO_SUFFIXES, AudioReader, load_audio
+from duetto.audio import AUDIO_SUFFIXES
 from duetto.errors import DatasetError
+from duetto.evaluation.tracks import Track, clip_loader, files_loader, stems_loader
 
 # MIR-1K numbers the clips of a song from 1 and leaves some numbers out. The last number of each song:
 _MIR1K_LAST_CLIP = {
@@ -31,42 +28,7 @@ _MIR1K_TRAIN = {
 
 _IKALA_N_CLIPS = 252
 
-Waveform = NDArray[np.float32]
-
-
-@dataclass(frozen=True, eq=False)
-class TrackAudio:
-    """The audio of a track.
-
-    Attributes:
-        sources: "vocals" and "accompaniment", each float32 of shape (n_channels, n_samples).
-        sample_rate: in hertz.
-    """
-
-    sources: dict[str, Waveform]
-    sample_rate: int
-
-    @cached_property
-    def mixture(self) -> Waveform:
-        """The sum of the sources, shape (n_channels, n_samples); it may exceed [-1, 1]."""
-        return self.sources["vocals"] + self.sources["accompaniment"]
-
-
-@dataclass(frozen=True)
-class Track:
-    """One song, or one clip of a song, with its sources.
-
-    Attributes:
-        name: unique in its dataset.
-        song: the song that it belongs to; splits and bootstrap keep the tracks of one song together.
-        singer: if the dataset names one.
-        load: reads the audio, without a cache; it can be pickled.
-    """
-
-    name: str
-    song: str
-    singer: str | None
-    load: Callable[[], TrackAudio]
+_STEM_SUFFIX = ".stem.mp4"
 
 
 def load_tracks(dataset: str, root: str | Path, *, split: str) -> list[Track]:
@@ -77,6 +39,7 @@ def load_tracks(dataset: str, root: str | Path, *, split: str) -> list[Track]:
     | mir1k | `{singer}_{song}_{clip}.wav` here, in Wavfile, or in train, dev, test | train, dev, test |
     | ikala | `{song}_{chorus or verse}.wav` here or in Wavfile | train, test |
     | musdb | `{train,test}/{track}/{vocals, accompaniment or drums + bass + other}.wav` | train, test |
+    | musdb18 | `{train,test}/{track}.stem.mp4`, or `{track}.stem.mp4` here | train, test |
     | dsd100 | `Sources/{Dev,Test}/{track}/{vocals,drums,bass,other}.wav` | train (Dev), test |
     | pairs | `vocals/{track}.wav` and `accompaniment/{track}.wav`, here or in train, dev, test | these |
 
@@ -92,8 +55,14 @@ def load_tracks(dataset: str, root: str | Path, *, split: str) -> list[Track]:
     one clip too many goes to the test. All 252 clips must be there: a split of fewer would not be the
     same.
 
+    musdb18 are files of the Stem format, as MUSDB18 comes and as `duetto separate --format stem.mp4` writes
+    them; they need the extra "av". Vocals are the stem of that name, by what the file says of its tracks, and
+    the fourth in a file of four stems that says nothing. The accompaniment is the sum of all other stems, so
+    that these are the references of published scores; the track of the mixture is not read, since AAC adds an
+    error of its own to each track.
+
     Args:
-        dataset: "mir1k", "ikala", "musdb", "dsd100" or "pairs".
+        dataset: "mir1k", "ikala", "musdb", "musdb18", "dsd100" or "pairs".
         root: the dataset's folder.
         split: "train", "dev", "test" as the dataset has them, or "all".
 
@@ -130,7 +99,7 @@ def _list_mir1k(root: Path, splits: tuple[str, ...]) -> list[Track]:
         raise DatasetError(f"{root} lacks {len(missing)} clips of MIR-1K: {_listed(missing)}; restore them")
     tracks = []
     for name in names:
-        load = _clip_loader(files[name], 16000, at_equal_energy=True)
+        load = clip_loader(files[name], 16000, at_equal_energy=True)
         tracks.append(Track(name, name.rpartition("_")[0], name.split("_")[0], load))
     return tracks
 
@@ -153,7 +122,7 @@ def _list_ikala(root: Path, splits: tuple[str, ...]) -> list[Track]:
             train.add(song)
             n_left -= songs[song]
     return [
-        Track(name, song, None, _clip_loader(path, 44100, at_equal_energy=False))
+        Track(name, song, None, clip_loader(path, 44100, at_equal_energy=False))
         for name, path in files.items()
         if ("train" if (song := name.split("_")[0]) in train else "test") in splits
     ]
@@ -175,27 +144,43 @@ def _list_track_folders(root: Path, splits: tuple[str, ...], *, folders: Mapping
                 missing = {"vocals", *parts} - files.keys()
                 if missing:
                     raise DatasetError(f"{track} lacks {_listed(missing)}; add the audio file of each source")
-                loader = _files_loader(files["vocals"], *(files[part] for part in parts))
+                loader = files_loader(files["vocals"], *(files[part] for part in parts))
                 tracks.append(Track(track.name, track.name, None, loader))
     return tracks
 
 
-def _list_pairs(root: Path, splits: tuple[str, ...]) -> list[Track]:
-    """Tracks of a folder of pairs: in `root` itself, or in a folder for each split."""
+def _list_stem_files(root: Path, splits: tuple[str, ...]) -> list[Track]:
+    """Tracks of MUSDB18 in files of the Stem format: in `root` itself, or in a folder for each split."""
+    tracks = []
+    for folder in _split_folders(root, splits, "stem.mp4 files"):
+        for path in folder.iterdir():
+            if path.name.lower().endswith(_STEM_SUFFIX) and not path.name.startswith("."):
+                name = path.name[: -len(_STEM_SUFFIX)]
+                tracks.append(Track(name, name, None, stems_loader(path)))
+    return tracks
+
+
+def _split_folders(root: Path, splits: tuple[str, ...], what: str) -> list[Path]:
+    """The folders of the splits; `root` itself where there are none and all splits are wanted."""
     folders = [root / split for split in splits if (root / split).is_dir()]
     if not folders and len(splits) == 1:
         raise DatasetError(
-            f"{root / splits[0]} is missing; pairs without split folders have only the split 'all'"
+            f"{root / splits[0]} is missing; {what} without split folders have only the split 'all'"
         )
+    return folders or [root]
+
+
+def _list_pairs(root: Path, splits: tuple[str, ...]) -> list[Track]:
+    """Tracks of a folder of pairs: in `root` itself, or in a folder for each split."""
     tracks = []
-    for folder in folders or [root]:
+    for folder in _split_folders(root, splits, "pairs"):
         vocals, accompaniment = (_audio_files(folder / name) for name in ("vocals", "accompaniment"))
         unpaired = [f"vocals/{name}" for name in accompaniment.keys() - vocals.keys()]
         unpaired += [f"accompaniment/{name}" for name in vocals.keys() - accompaniment.keys()]
         if unpaired:
             raise DatasetError(f"{folder} lacks {_listed(unpaired)}; each track needs a file in both folders")
         for name, path in vocals.items():
-            tracks.append(Track(name, name, None, _files_loader(path, accompaniment[name])))
+            tracks.append(Track(name, name, None, files_loader(path, accompaniment[name])))
     return tracks
 
 
@@ -203,6 +188,7 @@ _DATASETS: dict[str, tuple[Callable[[Path, tuple[str, ...]], list[Track]], tuple
     "mir1k": (_list_mir1k, ("train", "dev", "test")),
     "ikala": (_list_ikala, ("train", "test")),
     "musdb": (partial(_list_track_folders, folders={"train": "train", "test": "test"}), ("train", "test")),
+    "musdb18": (_list_stem_files, ("train", "test")),
     "dsd100": (
         partial(_list_track_folders, folders={"train": "Sources/Dev", "test": "Sources/Test"}),
         ("train", "test"),
@@ -242,60 +228,3 @@ def _audio_files(*folders: Path) -> dict[str, Path]:
                     )
                 files[path.stem] = path
     return files
-
-
-def _header(path: Path) -> tuple[int, int, int]:
-    """(sample_rate, n_channels, n_samples) of a file."""
-    with AudioReader(path) as reader:
-        return reader.info.sample_rate, reader.info.n_channels, reader.info.n_samples
-
-
-def _clip_loader(path: Path, sample_rate: int, *, at_equal_energy: bool) -> Callable[[], TrackAudio]:
-    """Check the header of a clip with one source in each channel, and return its loader."""
-    found_rate, n_channels, _ = _header(path)
-    if (found_rate, n_channels) != (sample_rate, 2):
-        raise DatasetError(
-            f"{path}: {n_channels} channel(s) at {found_rate} Hz; a clip has 2 at {sample_rate} Hz, "
-            "left the accompaniment and right the vocals; replace or remove the file"
-        )
-    return partial(_load_clip, path, at_equal_energy=at_equal_energy)
-
-
-def _files_loader(vocals: Path, *parts: Path) -> Callable[[], TrackAudio]:
-    """Compare the headers of a track's files, one for each source, and return its loader."""
-    _check_equal_shapes({path: _header(path) for path in (vocals, *parts)})
-    return partial(_load_files, vocals, parts)
-
-
-def _check_equal_shapes(found: Mapping[Path, tuple[int, int, int]]) -> None:
-    """Check that files have the same (sample_rate, n_channels, n_samples)."""
-    if len(set(found.values())) > 1:
-        each = "; ".join(
-            f"{path} has {n_samples} samples of {n_channels} channel(s) at {sample_rate} Hz"
-            for path, (sample_rate, n_channels, n_samples) in found.items()
-        )
-        raise DatasetError(f"the sources of a track must be of one shape, but {each}; replace or remove them")
-
-
-def equal_energy(vocals: Waveform, accompaniment: Waveform) -> Waveform:
-    """Scale vocals to the energy of the accompaniment; they stay as they are where one of both is silent."""
-    energies = [np.square(source, dtype=np.float64).sum() for source in (accompaniment, vocals)]
-    return vocals * np.float32(np.sqrt(energies[0] / energies[1])) if min(energies) > 0 else vocals
-
-
-def _load_clip(path: Path, *, at_equal_energy: bool) -> TrackAudio:
-    """A clip's sources, each (1, n_samples)."""
-    audio, sample_rate = load_audio(path)
-    accompaniment, vocals = audio[:1], audio[1:]
-    if at_equal_energy:
-        vocals = equal_energy(vocals, accompaniment)
-    return TrackAudio({"vocals": vocals, "accompaniment": accompaniment}, sample_rate)
-
-
-def _load_files(vocals: Path, parts: tuple[Path, ...]) -> TrackAudio:
-    """The vocals and the sum of the other parts, each (n_channels, n_samples)."""
-    loaded = {path: load_audio(path) for path in (vocals, *parts)}
-    # An MP3's header may promise more samples than there are.
-    _check_equal_shapes({path: (sample_rate, *audio.shape) for path, (audio, sample_rate) in loaded.items()})
-    accompaniment = sum((loaded[part][0] for part in parts[1:]), loaded[parts[0]][0])
-    return TrackAudio({"vocals": loaded[vocals][0], "accompaniment": accompaniment}, loaded[vocals][1])

@@ -12,9 +12,9 @@ from threadpoolctl import threadpool_limits
 
 from duetto.errors import ConfigError
 from duetto.evaluation.bss_eval import global_means, score_track
-from duetto.evaluation.datasets import Track, TrackAudio
 from duetto.evaluation.oracles import ORACLES
 from duetto.evaluation.report import Report, TrackResult
+from duetto.evaluation.tracks import Track, TrackAudio
 from duetto.separation.separator import Separator
 
 Stems = dict[str, NDArray[np.float32]]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from duetto.dsp.masks import binary_masks, ratio_masks, wiener_masks
 from duetto.dsp.stft import STFT
-from duetto.evaluation.datasets import TrackAudio
+from duetto.evaluation.tracks import TrackAudio
 
 Spectrogram = NDArray[np.complex64]
 Mask = NDArray[np.float32]

@@ -15,8 +15,8 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from duetto.errors import ConfigError, MetricError
-from duetto.evaluation.datasets import Track
 from duetto.evaluation.evaluator import evaluate
+from duetto.evaluation.tracks import Track
 from duetto.models.registry import model_files
 from duetto.separation.separator import Separator
 from duetto.training.checkpoint import (

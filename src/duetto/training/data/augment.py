@@ -15,7 +15,7 @@ from scipy.ndimage import map_coordinates, maximum_filter1d, uniform_filter1d
 from scipy.signal import ShortTimeFFT, fftconvolve, resample_poly
 from scipy.signal.windows import hann
 
-from duetto.evaluation.datasets import Waveform
+from duetto.evaluation.tracks import Waveform
 
 Rng = np.random.Generator
 

@@ -8,7 +8,7 @@ from scipy.fft import irfft, rfft
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
-from duetto.evaluation.datasets import Waveform
+from duetto.evaluation.tracks import Waveform
 from duetto.training.data.augment import Rng, decibels, rms, shift_formants, tilt
 
 

@@ -12,7 +12,7 @@ from scipy.signal import resample_poly
 from torch import Tensor
 
 from duetto.dsp.stft import STFT
-from duetto.evaluation.datasets import Waveform
+from duetto.evaluation.tracks import Waveform
 from duetto.training.config import Config, MixingConfig
 from duetto.training.data.augment import Rng, decibels, happens, rms, transpose
 from duetto.training.data.prefetch import Prefetcher

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from duetto.evaluation.datasets import Waveform
+from duetto.evaluation.tracks import Waveform
 from duetto.training.config import SceneConfig
 from duetto.training.data import augment
 from duetto.training.data.augment import Rng, decibels, happens, rms

@@ -12,7 +12,8 @@ from scipy.signal import butter, resample_poly, sosfiltfilt
 
 from duetto.audio import AUDIO_SUFFIXES, load_audio
 from duetto.errors import ConfigError, DatasetError
-from duetto.evaluation.datasets import Track, TrackAudio, Waveform, equal_energy, load_tracks
+from duetto.evaluation.datasets import load_tracks
+from duetto.evaluation.tracks import Track, TrackAudio, Waveform, equal_energy
 from duetto.training.config import DataConfig
 from duetto.training.data.stored_audio import Stored, store
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from duetto.audio.atomic import replacing
-from duetto.evaluation.datasets import Waveform
+from duetto.evaluation.tracks import Waveform
 
 FULL_SCALE = 32767
 """The 16-bit sample of a waveform's peak."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from duetto.evaluation.datasets import Waveform
+from duetto.evaluation.tracks import Waveform
 from duetto.training.data.augment import Rng, decibels, equalise, happens, rms
 
 Contour = NDArray[np.float64]

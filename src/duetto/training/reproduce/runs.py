@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from duetto.errors import ConfigError, MetricError, ModelError
-from duetto.evaluation.datasets import Track
 from duetto.evaluation.evaluator import evaluate_tracks, find_system
 from duetto.evaluation.report import PROTOCOL, Report
+from duetto.evaluation.tracks import Track
 from duetto.models.onnx_model import OnnxModel
 from duetto.training.checkpoint import BEST, CONFIG, SUMMARY, RunProgress
 from duetto.training.config import Config
