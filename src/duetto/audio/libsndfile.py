@@ -57,6 +57,10 @@ class Sequential(soundfile.SoundFile):  # type: ignore[misc]
     disturb a lossy decoder.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        with _uninterrupted():
+            super().__init__(*args, **kwargs)
+
     def seekable(self) -> bool:
         """Whether soundfile may seek: never."""
         return False

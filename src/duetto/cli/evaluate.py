@@ -36,8 +36,8 @@ def evaluate(
 ) -> None:
     """Score a model on a dataset whose reference stems are known.
 
-    DATASET is mir1k, ikala, musdb, musdb18, dsd100 or pairs. Prints a table of GNSDR, GSIR, GSAR (BSS Eval v3) and
-    SI-SDR in decibels, the higher the better, and writes the scores of every track as JSON.
+    DATASET is mir1k, ikala, musdb, musdb18, dsd100 or pairs. Prints a table of GNSDR, GSIR, GSAR (BSS Eval
+    v3) and SI-SDR in decibels, the higher the better, and writes the scores of every track as JSON.
 
     MODEL may also be one of the oracle masks oracle-ratio, oracle-wiener, oracle-binary and oracle-phase,
     which are computed from the references: upper bounds for any model of their kind.
