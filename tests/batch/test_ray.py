@@ -37,6 +37,10 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     paths = [str(tmp_path / "site"), str(Path(__file__).parents[2] / "src")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("ORT_DISABLE_TELEMETRY", "CI", "GITHUB_ACTIONS", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)  # the tasks switch the telemetry off themselves
     ray.init(
         num_cpus=2,
         object_store_memory=80_000_000,
@@ -73,6 +77,8 @@ def test_a_cluster_writes_the_same_bytes_though_a_worker_is_killed(cluster: Path
             assert record[key] == here[song][key]
     again = separate_files([tmp_path / "music"], tmp_path / "there", separator=separator, ray="auto")
     assert (again.n_skipped, again.n_failed) == (8, 1)
+    left = {path.name for path in (tmp_path / "home").rglob("*") if path.is_file()}
+    assert left <= {"auth_token"}  # Ray's own
 
 
 def test_an_address_without_a_cluster(tmp_path: Path) -> None:

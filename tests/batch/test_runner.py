@@ -276,7 +276,7 @@ def test_stems_never_leave_the_output_folder(tiny_model: Path, here: Path) -> No
         )
         codes.append(outcome.code)
         if outcome.code:
-            assert "lies outside of out" in outcome.err[0]
+            assert "lies outside of the output folder" in outcome.err[0]
     assert codes == [1, 1, 0, 1, 0, 0, 0, 0]
     assert stems(Path("elsewhere")) == {}
     assert sorted({Path(name).parent.as_posix() for name in stems(Path("out"))}) == [

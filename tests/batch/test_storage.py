@@ -1,10 +1,12 @@
 """Songs and stems behind URLs, on fsspec's file systems of files and of memory."""
 
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
+import numpy as np
 import pytest
 from test_manifest import RECORD
 
@@ -15,6 +17,7 @@ from duetto.errors import ConfigError
 from duetto.separation.separator import Separator
 from helpers.batches import stems, write_songs
 from helpers.command_line import duetto, duetto_apart, without
+from helpers.files import write_song
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -66,8 +69,7 @@ def test_songs_and_stems_in_memory(memory: fsspec.AbstractFileSystem, tiny_model
     assert outcome.code == 1
     assert remote_stems(memory, "/out") == stems(Path("expected"))
     assert sorted(outcome.out) == [f"memory://out/{path}" for path in stems(Path("expected"))]
-    assert outcome.err[0].startswith("duetto: memory:///music/even/bad.wav to memory://out: ")
-    assert "bad.wav is not an audio file" in outcome.err[0]
+    assert outcome.err[0].startswith("duetto: memory:///music/even/bad.wav is not an audio file")
     assert "memory://music/none.wav cannot be fetched" in outcome.err[1]
     assert outcome.err[2].startswith("duetto: 3 of 5 songs separated; 2 failed; ")
     again = duetto("separate", "memory://music", "-o", "memory://out", "-n", tiny_model)
@@ -77,6 +79,24 @@ def test_songs_and_stems_in_memory(memory: fsspec.AbstractFileSystem, tiny_model
     again = duetto("separate", "memory://music", "-o", "memory://out", "-n", tiny_model)
     assert "2 of 4 songs separated; 1 skipped" in again.err[1]
     assert remote_stems(memory, "/out").keys() == stems(Path("expected")).keys()
+
+
+def test_errors_name_the_url_of_a_song(memory: fsspec.AbstractFileSystem, tiny_model: Path) -> None:
+    upload(memory, 1)
+    whole = memory.cat_file("/music/even/000.wav")
+    spoiled = write_song("spoiled.wav", np.full((1, 9000), np.nan), subtype="FLOAT")
+    contents = {"cut": whole[:-999], "text": b"la la la", "empty": b"", "spoiled": spoiled.read_bytes()}
+    for name, content in contents.items():
+        memory.pipe_file(f"/music/{name}.wav", content)
+    names = [f"memory://music/{name}.wav" for name in contents]
+    outcome = duetto("separate", *names, "-o", "out", "-n", tiny_model)
+    for name, line in zip(names, outcome.err, strict=False):
+        assert line.startswith(f"duetto: {name} ") or f"NaN in {name}" in line
+        assert tempfile.gettempdir() not in line
+    outcome = duetto(
+        "separate", "memory://music/even/000.wav", "-o", "out", "-n", tiny_model, "--start", "99"
+    )
+    assert outcome.err[0].startswith("duetto: memory://music/even/000.wav has no part from 99 to its end")
 
 
 def test_processes_read_and_write_urls(tiny_model: Path, here: Path) -> None:
@@ -96,7 +116,8 @@ def test_remote_stems_stay_in_their_folder(memory: fsspec.AbstractFileSystem, ti
     outcome = duetto("separate", "songs.csv", *options)
     assert outcome.code == 1
     assert outcome.err[0].startswith("duetto: memory://music/even/000.wav to memory://out: ")
-    assert "lies outside of" in outcome.err[0]
+    assert "../vocals.wav lies outside of the output folder" in outcome.err[0]
+    assert tempfile.gettempdir() not in outcome.err[0]
     assert remote_stems(memory, "/out") == {}
 
 

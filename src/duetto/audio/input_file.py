@@ -23,9 +23,10 @@ class InputFile:
     Args:
         source: A path, bytes, or a binary file object that can seek, which is read from its start and never
             closed.
+        name: What messages call it; by default the path, or the name of the file object.
 
     Attributes:
-        name: What messages call it: the path, or the name of the file object.
+        name: As given, or the default.
         path: The path; of bytes and file objects the name, or "song".
         content: What holds the file: the path or a file object.
         n_bytes: Its size.
@@ -34,20 +35,18 @@ class InputFile:
         AudioError: The file is missing, a folder, empty or unreadable, or the object is not a binary file.
     """
 
-    def __init__(self, source: AudioFile) -> None:
+    def __init__(self, source: AudioFile, name: str | None = None) -> None:
         self.content: Path | BinaryIO
         if isinstance(source, str | os.PathLike):
             self.content = self.path = Path(source)
-            self.name = str(source)
+            self.name = name or str(source)
             with self._readable():
-                _check_regular(self.path)
+                _check_regular(self.path, self.name)
         else:
             self.content = _binary(source)
-            name = getattr(source, "name", None)
-            named = isinstance(name, str) and bool(name)
-            self.name, self.path = (
-                (str(name), Path(str(name))) if named else ("the file object", Path("song"))
-            )
+            own = getattr(source, "name", None)
+            own = own if isinstance(own, str) else ""
+            self.name, self.path = name or own or "the file object", Path(own or "song")
         with self._readable():
             self._state = self._stat()
         self.n_bytes = self._state[0]
@@ -90,10 +89,10 @@ class InputFile:
             raise AudioError(f"{self.name} cannot be read: {reason}; check its permissions") from error
 
 
-def _check_regular(path: Path) -> None:
+def _check_regular(path: Path, name: str) -> None:
     if not path.is_file():
         what = "is not a regular file" if path.exists() else "does not exist"
-        raise AudioError(f"{path} {'is a folder' if path.is_dir() else what}; give the path of an audio file")
+        raise AudioError(f"{name} {'is a folder' if path.is_dir() else what}; give the path of an audio file")
 
 
 def _binary(source: Any) -> BinaryIO:

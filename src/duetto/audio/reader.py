@@ -35,11 +35,13 @@ class AudioReader:
             is read from its start and not closed.
         audio_track: Which sound track of a film: its number, counted from 1, or its language as the file
             states it, such as "eng". By default FFmpeg chooses.
+        name: What messages call the file; by default its path, or the name of the file object.
 
     Attributes:
-        name: What messages call the file: its path, or the name of the file object.
+        name: As given, or the default.
         path: The path; of bytes and file objects without a name "song".
         content: What holds the file: the path or a binary file object.
+        audio_track: As given.
         info: What the file says about itself.
 
     Raises:
@@ -47,8 +49,10 @@ class AudioReader:
             rate or channel count out of range; or it has no such sound track.
     """
 
-    def __init__(self, source: AudioFile, *, audio_track: int | str | None = None) -> None:
-        self._file = InputFile(source)
+    def __init__(
+        self, source: AudioFile, *, audio_track: int | str | None = None, name: str | None = None
+    ) -> None:
+        self._file, self.audio_track = InputFile(source, name), audio_track
         self.name, self.path, self.content = self._file.name, self._file.path, self._file.content
         self._open = ExitStack()
         self._source = _decoder(self._file, audio_track)

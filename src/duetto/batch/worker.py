@@ -128,13 +128,17 @@ class Worker:
     def _separate(self, song: Song, owners: tuple[Record, ...]) -> Record:
         start, before = time.perf_counter(), _mark(song.name)
         options = replace(self._work.options, template=song.fill(self._work.options.template))
-        with storage.fetched(song.name) as local, storage.staged(self._work.out) as folder:
+        with (
+            storage.fetched(song.name) as local,
+            AudioReader(local, audio_track=options.audio_track, name=song.name) as reader,
+            storage.staged(self._work.out) as folder,
+        ):
             if owners:
-                self._refuse_stems_of_others(song, local, options, owners)
+                self._refuse_stems_of_others(song, reader, options, owners)
             try:
-                done = self._separator.separate_file(local, folder, options, progress=self._progress)
+                done = self._separator.separate_opened(reader, folder, options, progress=self._progress)
             except DuettoError as error:
-                if local == Path(song.name) and folder == Path(self._work.out):
+                if not storage.is_url(self._work.out):
                     raise
                 raise type(error)(f"{song.name} to {self._work.out}: {error}") from error
             sha256 = storage.digest(str(local))
@@ -163,11 +167,10 @@ class Worker:
         )
 
     def _refuse_stems_of_others(
-        self, song: Song, local: Path, options: FileOptions, owners: tuple[Record, ...]
+        self, song: Song, reader: AudioReader, options: FileOptions, owners: tuple[Record, ...]
     ) -> None:
         """Refuse a song whose stems would overwrite those of another, which a moved or copied song is not."""
-        with AudioReader(local) as reader:
-            container, _ = output_format(reader.info, container=options.container, subtype=options.subtype)
+        container, _ = output_format(reader.info, container=options.container, subtype=options.subtype)
         paths = stem_paths(
             self._separator.metadata.name,
             song.name,
@@ -182,7 +185,7 @@ class Worker:
                 stem = storage.join(self._work.out, output.path)
                 if os.path.normpath(output.path) not in wanted or not _mark(stem):
                     continue
-                if owner.sha256 != storage.digest(str(local)):
+                if owner.sha256 != storage.digest(str(reader.path)):
                     raise AudioError(
                         f"{song.name}: {stem} exists and is a stem of {owner.song}; overwrite existing stems "
                         "(--overwrite), or choose another output folder or template"

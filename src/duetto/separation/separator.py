@@ -212,25 +212,28 @@ class Separator:
             ['stems/duetto/song/vocals.flac', 'stems/duetto/song/accompaniment.flac']
         """
         with AudioReader(song, audio_track=options.audio_track) as reader:
-            info = reader.info
-            stems = StemFiles(
-                reader.path,
-                info,
-                model=self.metadata.name,
-                out=out,
-                options=options,
-                content=reader.content,
-            )
-            with stems:
-                mixture, done = SampleQueue(), 0
-                read = reader.blocks(_BLOCK_SECONDS * info.sample_rate, stems.start, stems.stop)
-                floats = (to_float(block, info.bits) for block in map(mixture.put, read))
-                with closing(self._inference(info.sample_rate).vocals(floats)) as separated:
-                    for vocals in separated:
-                        stems.write(mixture.take(vocals.shape[-1]), vocals)
-                        done += vocals.shape[-1]
-                        if progress:
-                            progress(done, stems.stop - stems.start)
+            return self.separate_opened(reader, out, options, progress=progress)
+
+    def separate_opened(
+        self,
+        reader: AudioReader,
+        out: str | os.PathLike[str] | Mapping[str, BinaryIO],
+        options: FileOptions,
+        *,
+        progress: Progress | None = None,
+    ) -> SeparatedFile:
+        """As `separate_file`, of a file that is open; `options.audio_track` has no effect."""
+        info = reader.info
+        with StemFiles(reader, model=self.metadata.name, out=out, options=options) as stems:
+            mixture, done = SampleQueue(), 0
+            read = reader.blocks(_BLOCK_SECONDS * info.sample_rate, stems.start, stems.stop)
+            floats = (to_float(block, info.bits) for block in map(mixture.put, read))
+            with closing(self._inference(info.sample_rate).vocals(floats)) as separated:
+                for vocals in separated:
+                    stems.write(mixture.take(vocals.shape[-1]), vocals)
+                    done += vocals.shape[-1]
+                    if progress:
+                        progress(done, stems.stop - stems.start)
         return stems.result
 
     def latency_seconds(self, sample_rate: int) -> float:

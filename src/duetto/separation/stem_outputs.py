@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from duetto.audio import AudioInfo, AudioWriter
+from duetto.audio import AudioReader, AudioWriter
 from duetto.audio.encoding import encoder_settings
 from duetto.audio.formats import MULTI_TRACK, written_rate
 from duetto.audio.multi_track_writer import MultiTrackWriter, Track
@@ -38,35 +38,30 @@ def stem_outputs(
     targets: Mapping[str, Path] | Mapping[str, BinaryIO],
     tracks: tuple[str, ...],
     *,
-    song: Path,
-    content: Path | BinaryIO,
-    info: AudioInfo,
+    song: AudioReader,
     part: tuple[int, int],
     container: str,
     subtype: str,
     bitrate_kbps: float | None,
     quality: float | None,
-    audio_track: int | str | None,
 ) -> Outputs:
     """Prepare the files; nothing is written before they are entered.
 
     Args:
         targets: Stem -> its file; one file for all where the container has several sound tracks.
         tracks: The stems, or "mix".
-        song: Path or name of the song.
-        content: What holds it: its path or a file object.
-        info: Its audio.
+        song: The open song.
         part: First sample that is separated, and the one after the last.
         container: A key of `EXTENSIONS`, or one of `MULTI_TRACK`.
         subtype: How its samples are coded.
         bitrate_kbps: Of each track.
         quality: 0 to 10, where the container has one.
-        audio_track: The sound track of a video that is separated.
 
     Raises:
         AudioError: The container cannot hold such audio.
         ConfigError: The container has no such bit rate or quality.
     """
+    info, content = song.info, song.content
     form = {"sample_rate": info.sample_rate, "n_channels": info.n_channels}
     tags, notes = read_tags(content)
     coded = "M4A" if container in MULTI_TRACK else container
@@ -84,14 +79,14 @@ def stem_outputs(
                 path,
                 content,
                 order,
-                audio_track=audio_track,
+                audio_track=song.audio_track,
                 channel_mask=info.channel_mask,
                 bitrate_kbps=bitrate_kbps,
                 **form,
             )
         else:
             titled = tags and Tags(
-                tags.texts | {"title": tags.texts.get("title") or [song.stem]}, tags.pictures
+                tags.texts | {"title": tags.texts.get("title") or [song.path.stem]}, tags.pictures
             )
             file = StemMp4Writer(path, **form, bitrate_kbps=bitrate_kbps, tags=titled)
         return Outputs((file,), file.tracks, tuple(notes), file.resampled)
@@ -104,7 +99,7 @@ def stem_outputs(
             n_samples=part[1] - part[0],
             channel_mask=info.channel_mask,
             settings=settings,
-            tags=tags and tags.of_stem(stem, song.stem),
+            tags=tags and tags.of_stem(stem, song.path.stem),
             chunks=_chunks(content, container, part),
         )
         for stem, target in targets.items()

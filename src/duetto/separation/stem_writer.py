@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from duetto.audio import EXTENSIONS, AudioInfo, output_format
+from duetto.audio import EXTENSIONS, AudioInfo, AudioReader, output_format
 from duetto.audio.formats import MULTI_TRACK, depth
 from duetto.audio.video_writer import video_extension
 from duetto.errors import AudioError, ConfigError
@@ -176,12 +176,10 @@ class StemFiles:
     for bit, and a stem that would leave the range is saturated, its partner taking the rest.
 
     Args:
-        song: path of the song.
-        info: its format and length.
+        song: the open song.
         model: name of the model.
         out: folder for the stems, or stem -> binary file object.
         options: what is written.
-        content: what holds the song: its path, or a file object, of which `song` is the name.
 
     Attributes:
         start: first sample of the song's part that is separated.
@@ -196,16 +194,14 @@ class StemFiles:
 
     def __init__(
         self,
-        song: Path,
-        info: AudioInfo,
+        song: AudioReader,
         *,
         model: str,
         out: str | os.PathLike[str] | Mapping[str, BinaryIO],
         options: FileOptions,
-        content: Path | BinaryIO,
     ) -> None:
-        self.info = info
-        self.start, self.stop = _part(song, info, options)
+        self.info = info = song.info
+        self.start, self.stop = _part(song.name, info, options)
         container, subtype = output_format(info, container=options.container, subtype=options.subtype)
         self._bits_out, self._double = depth(subtype), subtype == "DOUBLE"
         self.paths: dict[str, Path] = {}
@@ -215,29 +211,31 @@ class StemFiles:
                 raise ConfigError(f"out has the file objects {', '.join(out)}; give one for each of {wanted}")
         else:
             self.paths = stem_paths(
-                model, song, out, template=options.template, container=container, stems=options.written
+                model,
+                song.path,
+                out,
+                template=options.template,
+                container=container,
+                stems=options.written,
             )
-            _refuse_overwriting(song, self.paths.values())
+            _refuse_overwriting(song.path, self.paths.values())
             _refuse_outside(Path(out), self.paths.values())
         self._names, self._tracks = options.written, options.tracks
         self._outputs = stem_outputs(
             out if isinstance(out, Mapping) else self.paths,
             options.tracks,
             song=song,
-            content=content,
-            info=info,
             part=(self.start, self.stop),
             container=container,
             subtype=subtype,
             bitrate_kbps=options.bitrate_kbps,
             quality=options.quality,
-            audio_track=options.audio_track,
         )
         self._notes = list(self._outputs.notes)
         if self._outputs.resampled:
             self._notes.append(
-                f"{song}: the stems are resampled from {info.sample_rate} to 48000 Hz, which Opus needs; no "
-                "exact sum is promised for them"
+                f"{song.name}: the stems are resampled from {info.sample_rate} to 48000 Hz, which Opus "
+                "needs; no exact sum is promised for them"
             )
         self._gains = {stem: 10 ** (level / 20) for stem, level in (options.mix or {}).items()}
         self._n_clipped = 0
@@ -287,7 +285,7 @@ class StemFiles:
         self._n_clipped += n_clipped
 
 
-def _part(song: Path, info: AudioInfo, options: FileOptions) -> tuple[int, int]:
+def _part(song: str, info: AudioInfo, options: FileOptions) -> tuple[int, int]:
     """The first sample of the part that is separated, and the one after its last."""
     start = round(options.start_seconds * info.sample_rate)
     end = options.end_seconds
@@ -310,4 +308,7 @@ def _refuse_outside(out: Path, targets: Iterable[Path]) -> None:
     top = out.resolve()
     for target in targets:
         if not (target.parent.resolve() / target.name).is_relative_to(top):
-            raise AudioError(f"{target}: lies outside of {out}; choose another template or output folder")
+            raise AudioError(
+                f"{os.path.relpath(target, out)} lies outside of the output folder; choose another "
+                "template or output folder"
+            )
