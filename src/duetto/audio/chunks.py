@@ -16,6 +16,9 @@ MPEG_TAGS = (0x50, 0x55)
 MAGICS = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"FORM")
 """The first four bytes of the files that `read_chunks` reads."""
 
+LONG_SIZE = 28
+"""Where RF64 and BW64 have the size of the samples, in bytes from the start."""
+
 STORED_BITS = {
     "PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32,
     "FLOAT": 32, "DOUBLE": 64, "ULAW": 8, "ALAW": 8,
@@ -99,6 +102,32 @@ def read_chunks(file: BinaryIO, origin: int = 0) -> Chunks:
             return Chunks(position, size, length - position)
         file.seek(min(position + size + -size % align, length))  # a damaged size overflows what seek takes
     return Chunks()
+
+
+def end(file: BinaryIO, origin: int = 0) -> int:
+    """Where a file that begins at byte `origin` ends, as it says itself."""
+    file.seek(origin)
+    header = file.read(28).ljust(28, b"\0")
+    if header[:4] == b"riff":
+        size = int.from_bytes(header[16:24], "little")
+        return origin + size + -size % 8
+    if header[12:16] == b"ds64":
+        size = int.from_bytes(header[20:28], "little")
+    else:
+        size = int.from_bytes(header[4:8], "big" if header[:4] in (b"FORM", b"RIFX") else "little")
+    return origin + 8 + size + size % 2
+
+
+def chunks_follow(file: BinaryIO, position: int) -> bool:
+    """Whether nothing but chunks of WAV lie between a position and the end of the file."""
+    length = file.seek(0, io.SEEK_END)
+    while position + 8 <= length:
+        file.seek(position)
+        name, size = struct.unpack("<4sI", file.read(8))
+        if not name.isascii() or not name.decode("ascii").isprintable():
+            return False
+        position += 8 + size + size % 2
+    return position <= length + 1
 
 
 def _coding(content: bytes, order: str) -> tuple[int, int]:

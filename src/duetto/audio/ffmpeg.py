@@ -6,7 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from duetto.audio.channels import plain_mask
 from duetto.audio.formats import AudioInfo
 from duetto.audio.input_file import InputFile
 from duetto.audio.waveform import check_n_channels, check_sample_rate
+from duetto.audio.whole_file import check_whole
 from duetto.errors import AudioError
 
 _CONTAINERS = {"mov": "MP4", "aac": "ADTS", "mpegts": "MPEG-TS", "ogg": "OGG FLAC"}  # by FFmpeg's names
@@ -32,7 +33,7 @@ _REFERRING = frozenset({
 
 _RAW = frozenset({"mp3"})  # read by libsndfile, and found by FFmpeg in noise
 _PRIMING = 2112  # samples that an encoder may put first; the stated duration of a track may count them
-_ESTIMATING = ("avi",)  # formats that count in samples, but only roughly
+_ESTIMATING = ("avi", "voc")  # formats that count in samples, but only roughly
 _STATING = ("matroska", "asf", "avi")  # formats whose header states how long the longest track lasts
 _SECOND = 1_000_000  # FFmpeg's unit of a container's duration
 
@@ -164,7 +165,7 @@ class Source:
     def _opened(self) -> Iterator[tuple[Any, Any]]:
         options = {"protocol_whitelist": "none", "format_whitelist": allowed_formats()}
         with self._file.opened() as binary:
-            _check_whole_avi(self._file, binary)
+            check_whole(self._file, binary)
             try:
                 container = self._av.open(binary, container_options=options, metadata_errors="ignore")
             except (self._av.FFmpegError, ValueError, IndexError) as error:
@@ -197,16 +198,6 @@ def choose_track(container: Any, wanted: int | str | None, name: str) -> Any:
             return track
     listed = ", ".join(f"{number} ({_described(track)})" for number, track in enumerate(tracks, 1))
     raise AudioError(f"{name} has no sound track {wanted!r}; it has {listed}")
-
-
-def _check_whole_avi(file: InputFile, binary: BinaryIO) -> None:
-    """Refuse an AVI that was cut off, of which FFmpeg reads what is there without a word."""
-    head = binary.read(12)
-    binary.seek(0)
-    size = int.from_bytes(head[4:8], "little") + 8
-    if head[:4] == b"RIFF" and head[8:] == b"AVI " and file.n_bytes < size < 2**32 - 8:
-        counts = f"the header promises {size} bytes, {file.n_bytes} are there"
-        raise AudioError(f"{file.name} is truncated: {counts}; get a whole copy of it")
 
 
 def _described(track: Any) -> str:

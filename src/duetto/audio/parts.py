@@ -8,7 +8,7 @@ import io
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
-from duetto.audio import chunks, flac, mpeg, ogg
+from duetto.audio import chunks, flac, mpeg, ogg, other_containers
 from duetto.audio.channels import XIPH_MASKS, XIPH_ORDER
 from duetto.errors import AudioError
 
@@ -16,6 +16,12 @@ _NEAR = 65_536  # bytes; a file whose first MPEG frame comes later is something 
 _MOST = 0.5  # of a file of MPEG audio are frames
 _DTS = (b"\x7f\xfe\x80\x01", b"\xfe\x7f\x01\x80", b"\x1f\xff\xe8\x00", b"\xff\x1f\x00\xe8")
 _CHUNK = 1 << 20  # bytes
+
+
+_SIZED = dict.fromkeys(chunks.MAGICS, chunks.end) | {
+    b"caff": other_containers.caf_end, b".snd": other_containers.au_end, b"dns.": other_containers.au_end,
+}  # fmt: skip
+"""The first four bytes of files that say where they end -> where that is."""
 
 
 class NotDecodedError(AudioError):
@@ -59,8 +65,10 @@ def find_parts(file: BinaryIO) -> list[Part]:
         return _ogg(file)
     if magic == b"fLaC":
         return _flac(file, start, stop)
-    if magic in chunks.MAGICS:
-        return _chunked(file, start, stop)
+    if magic in _SIZED:
+        return _sized(file, start, stop)
+    if magic == b"Crea" and other_containers.n_voc_blocks(file, start, stop) > 1:
+        raise NotDecodedError("a VOC file of several blocks")
     return _mpeg(file, start, stop) or [Part(((0, stop),))]
 
 
@@ -88,9 +96,32 @@ def _flac(file: BinaryIO, start: int, stop: int) -> list[Part]:
             raise NotDecodedError(f"a FLAC file of {header.bits} bits per sample")
     stops = [*starts[1:], stop]
     return [
-        Part(((first, last),), channel_mask=header.channel_mask)
+        Part(
+            ((first, last),),
+            flac.length_patches(file, first, last, header),
+            channel_mask=header.channel_mask,
+        )
         for first, last, header in zip(starts, stops, headers, strict=True)
     ]
+
+
+def _sized(file: BinaryIO, start: int, stop: int) -> list[Part]:
+    """The parts of a file that says where it ends; several where others begin there."""
+    parts = []
+    while start < stop:
+        file.seek(start)
+        magic = file.read(4)
+        end = _SIZED[magic](file, start)
+        file.seek(min(end, stop))
+        end = end if start < end < stop and file.read(4) in _SIZED else stop
+        if magic in chunks.MAGICS:
+            parts += _chunked(file, start, end)
+        elif magic == b"caff":
+            parts.append(Part(((start, end),), other_containers.caf_patches(file, start, end)))
+        else:
+            parts.append(Part(((start, end),), other_containers.au_patches(file, start, end)))
+        start = end
+    return parts
 
 
 def _chunked(file: BinaryIO, start: int, stop: int) -> list[Part]:
@@ -98,6 +129,8 @@ def _chunked(file: BinaryIO, start: int, stop: int) -> list[Part]:
     if found.format_tag in chunks.MPEG_TAGS and found.start:
         size = found.there if found.streamed or found.promised == 0 else min(found.promised, found.there)
         streams = mpeg.find_streams(file, found.start, found.start + size)
+        if not streams:
+            raise NotDecodedError("a WAV file that says it holds MPEG audio")
         return [replace(_mpeg_part(stream), container="WAV") for stream in streams]
     if found.start:
         file.seek(found.start)
@@ -108,10 +141,13 @@ def _chunked(file: BinaryIO, start: int, stop: int) -> list[Part]:
     magic, size = file.read(4), int.from_bytes(file.read(4), "little")
     if magic == b"BW64":
         patches[start] = b"RF64"  # the two differ in chunks that do not concern the samples
-    if magic == b"RIFF" and found.start and found.promised == 0 and found.there and size <= found.start - 8:
-        # Its writer never filled in the sizes: not even the header fits into that of the whole, so no other
-        # chunks follow. libsndfile takes the 0 at its word and finds no samples.
-        patches[found.start - 4] = b"\xff\xff\xff\xff"
+    unfilled = found.start and found.promised == 0 and found.there
+    if unfilled and (size <= found.start - 8 or not chunks.chunks_follow(file, found.start)):
+        # Its writer never filled in the size. libsndfile takes the 0 at its word and finds no samples.
+        if magic == b"RIFF":
+            patches[found.start - 4] = b"\xff\xff\xff\xff"
+        elif magic in (b"RF64", b"BW64"):
+            patches[start + chunks.LONG_SIZE] = found.there.to_bytes(8, "little")
     return [Part(((start, stop),), patches, channel_mask=found.channel_mask)]
 
 

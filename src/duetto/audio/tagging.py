@@ -1,5 +1,6 @@
 """Tags read from a song and written to its stems, by mutagen or, where that is not installed, libsndfile."""
 
+import io
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import ModuleType
@@ -8,6 +9,8 @@ from typing import BinaryIO
 import soundfile
 
 from duetto.audio import libsndfile
+from duetto.audio.input_file import FileView
+from duetto.audio.parts import NotDecodedError, find_parts
 from duetto.audio.tags import BASIC, Tags
 
 NO_MUTAGEN = (
@@ -42,12 +45,19 @@ def read_tags(song: Path | BinaryIO) -> tuple[Tags | None, list[str]]:
 
 def _read_basic(song: Path | BinaryIO) -> Tags:
     """The tags that libsndfile knows; none where it cannot read the file."""
-    with ExitStack() as stack, suppress(soundfile.LibsndfileError):
+    with ExitStack() as stack, suppress(soundfile.LibsndfileError, NotDecodedError):
         file = stack.enter_context(song.open("rb")) if isinstance(song, Path) else song
-        file.seek(0)
-        sound = stack.enter_context(libsndfile.Sequential(file))
+        sound = stack.enter_context(libsndfile.Sequential(_first_part(file)))
         return Tags({name: [text] for name in BASIC if (text := getattr(sound, name).strip())})
     return Tags({})
+
+
+def _first_part(file: BinaryIO) -> FileView:
+    """A file without its other parts, of which libsndfile would complain on standard error."""
+    parts = find_parts(file)
+    first, last = parts[0], parts[-1]
+    before, after = (0, first.extents[0][0]), (last.extents[-1][1], file.seek(0, io.SEEK_END))
+    return FileView(file, (before, *first.extents, after), first.patches)
 
 
 def basic_texts(container: str, tags: Tags | None, *, name: Path) -> tuple[dict[str, str], list[str]]:
