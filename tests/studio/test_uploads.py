@@ -1,5 +1,6 @@
 """What may come in: limits of bytes, duration and number, names, and what is no audio."""
 
+import asyncio
 from pathlib import Path
 
 import numpy as np
@@ -8,14 +9,14 @@ import soundfile
 
 from duetto.errors import ConfigError
 from duetto.studio.configuration import StudioSettings
-from helpers.studios import SAMPLE_RATE, running, separated, settings, song, upload
+from duetto.studio.uploads import RefusedError, receive
+from helpers.studios import SAMPLE_RATE, has_ended, running, separated, settings, song, upload, wait_for
 
 
 @pytest.fixture(scope="module")
 def small(folder: Path):
     """A studio of small limits."""
-    limits = {"max_upload_bytes": 2**20, "max_seconds": 20.0, "upload_timeout_seconds": 1.0}
-    with running(settings(folder / "small", **limits)) as client:
+    with running(settings(folder / "small", max_upload_bytes=2**20, max_seconds=20.0)) as client:
         yield client
 
 
@@ -61,6 +62,18 @@ def test_too_many_bytes_are_refused_though_none_were_announced(small):
     assert refused(small, (b"\0" * 2**16 for _ in range(17)))[0] == 413
 
 
+def test_an_upload_that_stalls_is_refused(tmp_path):
+    async def content():
+        yield b"the beginning"
+        await asyncio.Event().wait()
+
+    limits = {"announced": None, "max_bytes": 2**20, "timeout_seconds": 0.01}
+    with pytest.raises(RefusedError, match="stalled") as refusal:
+        asyncio.run(receive(content(), tmp_path / "song", **limits))
+    assert refusal.value.status == 408
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_small_file_of_a_long_song_is_refused(small, folder):
     soundfile.write(folder / "silence.flac", np.zeros(60 * SAMPLE_RATE), SAMPLE_RATE)
     content = (folder / "silence.flac").read_bytes()
@@ -76,10 +89,7 @@ def test_a_file_that_conceals_its_length_is_stopped(small, folder):
     content[21:26] = bytes([content[21] & 0xF0, 0, 0, 0, 0])  # STREAMINFO: the number of samples is unknown
     response = small.post("/api/jobs", params={"name": "song.flac"}, content=bytes(content))
     if response.status_code == 201:
-        for _ in range(400):
-            job = small.get(f"/api/jobs/{response.json()['id']}").json()
-            if job["state"] not in ("queued", "running"):
-                break
+        job = wait_for(small, response.json()["id"], has_ended)
         assert job["state"] == "failed"
         assert not list((folder / "small" / "jobs" / job["id"]).glob("*.wav"))
     else:

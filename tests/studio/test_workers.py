@@ -2,11 +2,14 @@
 
 import os
 import time
+from unittest.mock import Mock
 
 import pytest
 
 from duetto.errors import AudioError
+from duetto.studio import workers
 from duetto.studio.workers import WorkerError, WorkerPool
+from helpers.studios import TIMEOUT_SECONDS
 
 
 def double(*, value, progress):
@@ -37,13 +40,13 @@ def pool():
 def test_a_task_gives_its_result_and_progress(pool):
     steps = []
     ticket = pool.submit(double, on_progress=lambda *step: steps.append(step), value=21)
-    assert ticket.future.result(60) == 42
+    assert ticket.future.result(TIMEOUT_SECONDS) == 42
     assert steps == [(1, 2)]
 
 
 def test_foreseen_errors_come_through(pool):
     with pytest.raises(AudioError, match="no audio"):
-        pool.submit(fail, error=AudioError("no audio")).future.result(60)
+        pool.submit(fail, error=AudioError("no audio")).future.result(TIMEOUT_SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -51,27 +54,37 @@ def test_foreseen_errors_come_through(pool):
 )
 def test_other_errors_are_told(pool, error, words):
     with pytest.raises(WorkerError, match=words):
-        pool.submit(fail, error=error).future.result(60)
+        pool.submit(fail, error=error).future.result(TIMEOUT_SECONDS)
 
 
 def test_a_task_beyond_its_time_is_stopped(pool):
     with pytest.raises(WorkerError, match="too long"):
-        pool.submit(hang, limit_seconds=0.5).future.result(60)
-    assert pool.submit(double, value=1).future.result(60) == 2
+        pool.submit(hang, limit_seconds=0.5).future.result(TIMEOUT_SECONDS)
+    assert pool.submit(double, value=1).future.result(TIMEOUT_SECONDS) == 2
 
 
 def test_a_running_task_can_be_cancelled(pool):
     ticket = pool.submit(hang, on_progress=lambda *_: ticket.cancel())
     with pytest.raises(WorkerError, match="stopped"):
-        ticket.future.result(60)
+        ticket.future.result(TIMEOUT_SECONDS)
     assert ticket.is_cancelled
-    assert pool.submit(double, value=1).future.result(60) == 2
+    assert pool.submit(double, value=1).future.result(TIMEOUT_SECONDS) == 2
 
 
 def test_a_crash_fails_its_task_alone(pool):
     with pytest.raises(WorkerError, match="exit code 9"):
-        pool.submit(crash).future.result(60)
-    assert pool.submit(double, value=1).future.result(60) == 2
+        pool.submit(crash).future.result(TIMEOUT_SECONDS)
+    assert pool.submit(double, value=1).future.result(TIMEOUT_SECONDS) == 2
+
+
+def test_a_process_that_cannot_be_started_fails_its_task_alone(monkeypatch):
+    pool = WorkerPool(1, "test")
+    with monkeypatch.context() as patch:
+        patch.setattr(workers, "_Process", Mock(side_effect=OSError(11, "Try again")))
+        with pytest.raises(WorkerError, match="no worker process"):
+            pool.submit(double, value=1).future.result(TIMEOUT_SECONDS)
+    assert pool.submit(double, value=1).future.result(TIMEOUT_SECONDS) == 2
+    pool.close()
 
 
 def test_close_ends_what_hangs():
@@ -82,5 +95,5 @@ def test_close_ends_what_hangs():
         time.sleep(0.01)
     pool.close()
     with pytest.raises(WorkerError):
-        ticket.future.result(10)
+        ticket.future.result(TIMEOUT_SECONDS)
     assert not waiting.future.done()

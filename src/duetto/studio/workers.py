@@ -110,12 +110,12 @@ class WorkerPool:
         while (ticket := self._tickets.get()) is not None and not self._closed.is_set():
             if not ticket.future.set_running_or_notify_cancel():
                 continue
-            ticket.on_start()
-            if worker is None or not worker.is_alive:
-                self._running.discard(worker)
-                worker = _Process()
-                self._running.add(worker)
             try:
+                ticket.on_start()
+                if worker is None or not worker.is_alive:
+                    self._running.discard(worker)
+                    worker = _start()
+                    self._running.add(worker)
                 result = self._await(worker, ticket)
             except BaseException as error:  # noqa: BLE001 - it is the ticket's, whatever it is
                 ticket.future.set_exception(error)
@@ -146,6 +146,13 @@ class WorkerPool:
             raise WorkerError(
                 f"the worker process ended unexpectedly ({worker.kill()}); try again"
             ) from error
+
+
+def _start() -> "_Process":
+    try:
+        return _Process()
+    except OSError as error:  # of processes, memory or open files
+        raise WorkerError(f"no worker process can be started ({error.strerror}); try again later") from error
 
 
 class _Process:
