@@ -84,6 +84,14 @@ def test_a_deleted_job_leaves_nothing(client, song_path, folder):
     assert not (folder / "data" / "jobs" / job["id"]).exists()
 
 
+def test_a_job_that_is_deleted_while_it_runs_leaves_nothing(client, long_path, folder):
+    job = upload(client, long_path, model="rpca")
+    wait_for(client, job["id"], lambda job: job["progress"])
+    client.delete(f"/api/jobs/{job['id']}")
+    separated(client, song(folder / "next.wav"))  # by the worker that comes after it
+    assert not (folder / "data" / "jobs" / job["id"]).exists()
+
+
 def test_a_job_that_kills_its_worker_fails_alone(client, long_path, song_path):
     job = upload(client, long_path, model="rpca")
     wait_for(client, job["id"], lambda job: job["state"] == "running")

@@ -116,6 +116,29 @@ def test_a_reload_shows_the_same_comparison(page, client, done):
     page.get_by_role("button", name="B: tiny").wait_for()
 
 
+def test_a_page_in_the_background_holds_no_connection(page, client, song_path):
+    """Browsers open six connections to a server: with an event stream for each tab, the seventh never loaded."""
+    page.add_init_script(
+        """
+        window.sources = [];
+        window.EventSource = class extends EventSource {
+          constructor(url) { super(url); sources.push(this); }
+        };
+        window.show = (isShown) => {
+          Object.defineProperty(document, "hidden", { value: !isShown, configurable: true });
+          document.dispatchEvent(new Event("visibilitychange"));
+        };
+        """
+    )
+    page.goto("/")
+    page.evaluate("show(false)")
+    assert page.evaluate("sources.map(({ readyState }) => readyState)") == [2]
+    job = upload(client, song_path)
+    page.evaluate("show(true)")
+    page.locator(f"#songs a[href='#{job['id']}']").wait_for()
+    assert page.evaluate("sources.length") == 2
+
+
 def test_a_text_file_is_explained(page, folder):
     page.goto("/")
     (folder / "letter.txt").write_text("Dear diary\n" * 99)

@@ -57,15 +57,16 @@ _EVENTS: dict[int | str, dict[str, Any]] = {
 }
 _MEDIA_TYPES = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg"}
 
+# What is answered from memory is answered by the event loop; what waits for the disk, by a thread.
 api = APIRouter(prefix="/api", responses=PROBLEMS)
 
 
-def _service(request: Request) -> JobService:
+async def _service(request: Request) -> JobService:
     service: JobService = request.app.state.service
     return service
 
 
-def _products(request: Request) -> Products:
+async def _products(request: Request) -> Products:
     products: Products = request.app.state.products
     return products
 
@@ -85,7 +86,7 @@ def _announced(request: Request) -> int | None:
 
 
 @api.get("/health")
-def health(service: Service) -> views.Health:
+async def health(service: Service) -> views.Health:
     """Whether the service works, and how much it has to do."""
     states = [job.state for job in service.store.jobs()]
     return views.Health(
@@ -98,7 +99,7 @@ def health(service: Service) -> views.Health:
 
 
 @api.get("/limits")
-def limits(service: Service) -> views.Limits:
+async def limits(service: Service) -> views.Limits:
     """What the service accepts."""
     names = views.Limits.model_fields
     return views.Limits(**{name: getattr(service.settings, name) for name in names})
@@ -117,7 +118,7 @@ async def events(service: Service) -> StreamingResponse:
 
 
 @api.get("/jobs")
-def list_jobs(service: Service) -> list[views.JobView]:
+async def list_jobs(service: Service) -> list[views.JobView]:
     """All jobs, the newest first."""
     return service.views()
 
@@ -137,7 +138,7 @@ async def create_example_job(service: Service, model: Model = None) -> views.Job
 
 
 @api.get("/jobs/{job_id}")
-def get_job(job_id: JobId, service: Service) -> views.JobView:
+async def get_job(job_id: JobId, service: Service) -> views.JobView:
     """One job."""
     return service.view(service.job(job_id))
 

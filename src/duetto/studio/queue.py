@@ -92,6 +92,9 @@ class JobQueue:
             self._change(job_id, state="done", n_bytes=n_bytes, **end, **ticket.future.result())
             self.expire()
             return
+        if self._store.get(job_id) is None:
+            self._store.delete(job_id)  # once more: its worker may have written until now
+            return
         self._discard_stems(job_id)
         if cancelled or ticket.is_cancelled:
             self._change(job_id, state="cancelled", **end)

@@ -75,12 +75,23 @@ export async function download(url) {
   return Number(response.headers.get("x-clipped-samples"));
 }
 
-/** Listen to what changes about jobs. */
-export function listen({ onJob, onDeleted, onReady, onConnection }) {
+/** Listen to what changes about jobs while the page is shown: a browser opens six connections, all tabs together. */
+export function listen(handlers) {
+  let source = null;
+  const follow = () => {
+    source?.close();
+    source = document.hidden ? null : connect(handlers);
+  };
+  document.addEventListener("visibilitychange", follow);
+  follow();
+}
+
+function connect({ onJob, onDeleted, onReady, onConnection }) {
   const source = new EventSource("api/events");
   source.addEventListener("job", (event) => onJob(JSON.parse(event.data)));
   source.addEventListener("deleted", (event) => onDeleted(JSON.parse(event.data).id));
   source.addEventListener("ready", onReady);
   source.onopen = () => onConnection(true);
   source.onerror = () => onConnection(false);
+  return source;
 }

@@ -2,7 +2,7 @@
 
 import { createExample, createJob, getLimits, getModels, listen } from "./api.js";
 import { Desk, Waiting } from "./desk.js";
-import { clock, h, remembered } from "./dom.js";
+import { h, remembered } from "./dom.js";
 import { ModelChoice } from "./models.js";
 import { Songs } from "./songs.js";
 
@@ -143,7 +143,7 @@ function start() {
   attempt(async () => { choice.models = await getModels(); show(); });
   attempt(async () => {
     const { max_upload_bytes: bytes, max_seconds: seconds } = await getLimits();
-    $("limits").textContent = `WAV, FLAC, MP3, Ogg, Opus, AIFF and, with FFmpeg, M4A and films; up to ${Math.round(bytes / 2 ** 20)} MB and ${clock(seconds)}.`;
+    $("limits").textContent = `WAV, FLAC, MP3, Ogg, Opus, AIFF and, with FFmpeg, M4A and films; up to ${Math.round(bytes / 2 ** 20)} MiB and ${Math.round(seconds / 60)} minutes.`;
   });
 }
 

@@ -50,7 +50,7 @@ export class Research {
       h("p", { class: "hint" }, "The same song, separated by another model. Switch between the two while it plays (C), or listen to their difference."),
       h("div", { class: "buttons" }, this.#compared, ...(other ? this.#difference(balance) : [])),
       h("h4", {}, "Score against references"),
-      h("p", { class: "hint" }, "The true vocals and accompaniment of this song: two files with “vocals” and “accompaniment” in their names. BSS Eval 3.0 gives SDR, SIR and SAR of each stem."),
+      h("p", { class: "hint" }, "The references of this song: two files with “vocals” and “accompaniment” in their names. BSS Eval 3.0 gives SDR, SIR and SAR of each stem."),
       h("div", { class: "buttons" },
         h("button", { type: "button", onclick: () => folder.click() }, "Choose a folder"),
         h("button", { type: "button", onclick: () => files.click() }, "Choose two files"), folder, files),
