@@ -58,7 +58,7 @@ class Studio:
         """The jobs by their ids."""
         return {job["id"]: job for job in self.client.get("/api/jobs").json()}
 
-    def end(self, how: signal.Signals) -> None:
+    def end(self, how: signal.Signals = signal.SIGTERM) -> None:
         """Send its process a signal and wait for the end."""
         self._watch.kill()
         self._process.send_signal(how)
@@ -158,7 +158,7 @@ def upload_and_kill(data: Path, n_uploads: int) -> None:
         **studio.seen,
         seconds=round(time.perf_counter() - start),
     )
-    studio.end(signal.SIGTERM)
+    studio.end()
 
 
 def claims(studio: Studio) -> None:
@@ -223,9 +223,11 @@ def schemathesis(studio: Studio) -> None:
 @contextmanager
 def observed(data: Path) -> Iterator[Studio]:
     studio = Studio(data)
-    yield studio
-    report("meanwhile", **studio.seen)
-    studio.end(signal.SIGTERM)
+    try:
+        yield studio
+        report("meanwhile", **studio.seen)
+    finally:
+        studio.end()
 
 
 def main() -> None:

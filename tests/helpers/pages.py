@@ -29,7 +29,12 @@ def launched() -> Iterator[Any]:
         # A sandbox of the browser's own is refused to root in a container; the pages are ours.
         browser = driver.chromium.launch(
             executable_path=path,
-            args=["--no-sandbox", "--disable-audio-output", "--autoplay-policy=no-user-gesture-required"],
+            args=[
+                "--no-sandbox",
+                "--disable-audio-output",
+                "--autoplay-policy=no-user-gesture-required",
+                "--disable-gpu-watchdog",  # it kills the process that draws when a busy machine is slow
+            ],
             timeout=1000 * TIMEOUT_SECONDS,
         )
         yield browser

@@ -6,6 +6,7 @@ import os
 import signal
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ import pytest
 from duetto.errors import ConfigError
 from duetto.studio.store import Job, JobStore
 from helpers.studios import has_ended, running, separated, settings, song, upload, wait_for
+
+
+def hang(*, progress):
+    time.sleep(600)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +46,20 @@ def test_event_streams_end_with_the_studio(folder, capfd):
         assert next(lines) == "event: ready"
         client.server.should_exit = True
         assert [line for line in lines if line.startswith("event")] == []
+    assert capfd.readouterr().err == ""
+
+
+def test_requests_that_wait_for_a_worker_end_with_the_studio(folder, song_path, capfd):
+    with running(settings(folder / "stopping")) as client, ThreadPoolExecutor() as threads:
+        job = separated(client, song_path)
+        busy = client.service.short_tasks.submit(hang)
+        while not busy.future.running():
+            time.sleep(0.01)
+        answer = threads.submit(client.get, f"/api/jobs/{job['id']}/pictures/mixture")
+        while client.service.short_tasks._tickets.empty():
+            time.sleep(0.01)
+        client.server.should_exit = True
+        assert answer.result().status_code == 503
     assert capfd.readouterr().err == ""
 
 

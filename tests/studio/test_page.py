@@ -117,7 +117,7 @@ def test_a_reload_shows_the_same_comparison(page, client, done):
 
 
 def test_a_page_in_the_background_holds_no_connection(page, client, song_path):
-    """Browsers open six connections to a server: with an event stream for each tab, the seventh never loaded."""
+    """A browser opens six connections to a server: with an event stream in each tab, the seventh hung."""
     page.add_init_script(
         """
         window.sources = [];

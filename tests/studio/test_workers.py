@@ -96,4 +96,5 @@ def test_close_ends_what_hangs():
     pool.close()
     with pytest.raises(WorkerError):
         ticket.future.result(TIMEOUT_SECONDS)
-    assert not waiting.future.done()
+    with pytest.raises(WorkerError, match="before the task began"):
+        waiting.future.result(TIMEOUT_SECONDS)

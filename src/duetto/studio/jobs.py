@@ -50,10 +50,15 @@ class JobService:
         self._n_arriving = 0
         self._cards: asyncio.Future[list[dict[str, Any]]] | None = None
 
-    def close(self) -> None:
-        """End the workers and let go of the folder."""
+    def stop(self) -> None:
+        """End the workers, and the requests that wait for them."""
+        self.is_ending = True
         self.queue.close()
         self.short_tasks.close()
+
+    def close(self) -> None:
+        """Stop, and let go of the folder."""
+        self.stop()
         self.store.close()
 
     @property

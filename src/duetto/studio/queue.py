@@ -84,6 +84,12 @@ class JobQueue:
     def _ended(self, job_id: str, ticket: Ticket) -> None:
         self._separations.pop(job_id, None)
         _, _, started = self._progress.pop(job_id, (0, 1, time.monotonic()))
+        job = self._store.get(job_id)
+        if job is None:
+            self._store.delete(job_id)  # once more: its worker may have written until now
+            return
+        if self._closing.is_set() and job.state == "queued":
+            return  # it goes on waiting after the next start
         cancelled = ticket.future.cancelled()
         error = None if cancelled else ticket.future.exception()
         end = {"finished": time.time(), "seconds": time.monotonic() - started}
@@ -91,9 +97,6 @@ class JobQueue:
             n_bytes = folder_bytes(self._store.folder(job_id))
             self._change(job_id, state="done", n_bytes=n_bytes, **end, **ticket.future.result())
             self.expire()
-            return
-        if self._store.get(job_id) is None:
-            self._store.delete(job_id)  # once more: its worker may have written until now
             return
         self._discard_stems(job_id)
         if cancelled or ticket.is_cancelled:

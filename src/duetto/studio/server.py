@@ -4,14 +4,15 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from fastapi.staticfiles import StaticFiles
-from starlette.types import Scope
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from duetto import __version__
 from duetto.errors import ConfigError, DuettoError
@@ -24,6 +25,7 @@ from duetto.studio.uploads import RefusedError
 from duetto.studio.workers import WorkerError
 
 _PAGE = Path(__file__).with_name("static")
+_MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 def create_app(settings: StudioSettings) -> FastAPI:
@@ -55,7 +57,7 @@ def create_app(settings: StudioSettings) -> FastAPI:
     app.state.service = service
     app.state.products = Products(service.short_tasks)
     app.include_router(api)
-    app.mount("/", _Page(directory=_PAGE, html=True))
+    app.router.routes.append(Route("/{name:path}", _page_file))
     app.add_exception_handler(DuettoError, _failed)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_middleware(Guard, settings=settings)
@@ -69,13 +71,19 @@ async def _expire(service: JobService) -> None:
         await asyncio.to_thread(service.queue.expire)
 
 
-class _Page(StaticFiles):
-    """The page; browsers ask whether it changed, so that an upgrade shows."""
+async def _page_file(request: Request) -> Response:
+    """A file of the page, from memory: there are many, and the page is shown when all are there."""
+    name = request.path_params["name"] or "index.html"
+    if name not in _page():
+        raise HTTPException(404)
+    media_type = _MEDIA_TYPES[Path(name).suffix]
+    # asked for at every visit, so that an upgrade shows
+    return Response(_page()[name], media_type=media_type, headers={"cache-control": "no-cache"})
 
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        response = await super().get_response(path, scope)
-        response.headers["cache-control"] = "no-cache"
-        return response
+
+@cache
+def _page() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in _PAGE.iterdir()}
 
 
 async def _failed(request: Request, error: Exception) -> JSONResponse:
@@ -110,14 +118,14 @@ def make_server(settings: StudioSettings) -> uvicorn.Server:
 
 
 class _Server(uvicorn.Server):
-    """A server that ends its event streams when it stops, because their clients never would."""
+    """A server whose requests end when it stops: those that wait for a worker, and event streams."""
 
     def __init__(self, config: uvicorn.Config, service: JobService) -> None:
         super().__init__(config)
         self._service = service
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._service.is_ending = True
+        await asyncio.to_thread(self._service.stop)
         await super().shutdown(sockets)
 
 

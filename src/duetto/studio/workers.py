@@ -98,7 +98,7 @@ class WorkerPool:
         return ticket
 
     def close(self) -> None:
-        """End the processes, whatever they do."""
+        """End the processes, whatever they do, and refuse the tasks that wait."""
         self._closed.set()
         for _ in self._threads:
             self._tickets.put(None)
@@ -107,10 +107,12 @@ class WorkerPool:
 
     def _work(self) -> None:
         worker: _Process | None = None
-        while (ticket := self._tickets.get()) is not None and not self._closed.is_set():
+        while (ticket := self._tickets.get()) is not None:
             if not ticket.future.set_running_or_notify_cancel():
                 continue
             try:
+                if self._closed.is_set():
+                    raise WorkerError("the studio was stopped before the task began")
                 ticket.on_start()
                 if worker is None or not worker.is_alive:
                     self._running.discard(worker)
