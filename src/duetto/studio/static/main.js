@@ -10,7 +10,7 @@ const $ = (id) => document.getElementById(id);
 const jobs = new Map();
 const choice = new ModelChoice();
 const songs = new Songs($("songs"), attempt);
-const theme = remembered("theme", matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+const theme = remembered("theme", document.documentElement.dataset.theme);
 let open = null; // {key, view}
 
 function say(text) {
