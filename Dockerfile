@@ -36,7 +36,7 @@ WORKDIR /check
 COPY pyproject.toml ./
 COPY tests tests
 USER 10001
-ENV HYPOTHESIS_STORAGE_DIRECTORY=/data/.hypothesis
+ENV HYPOTHESIS_STORAGE_DIRECTORY=/data/.hypothesis TMPDIR=/data
 ENTRYPOINT ["pytest", "-p", "no:cacheprovider", "--basetemp", "/data/tests", "tests/studio", \
   "--ignore=tests/studio/test_page.py", "--ignore=tests/studio/test_playing.py"]
 
