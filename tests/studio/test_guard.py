@@ -4,6 +4,8 @@ import pytest
 
 from helpers.studios import running, settings
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "a-token-of-the-tests"
 
 

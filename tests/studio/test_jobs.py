@@ -15,6 +15,8 @@ from duetto.errors import ConfigError
 from duetto.studio.store import Job, JobStore
 from helpers.studios import has_ended, running, separated, settings, song, upload, wait_for
 
+pytestmark = pytest.mark.slow
+
 
 def hang(*, progress):
     time.sleep(600)

@@ -11,6 +11,8 @@ import soundfile
 import duetto
 from helpers.studios import SAMPLE_RATE, separated, song, wait_for
 
+pytestmark = pytest.mark.slow
+
 
 def read(content: bytes) -> np.ndarray:
     return soundfile.read(io.BytesIO(content), dtype="int16")[0].astype(int)

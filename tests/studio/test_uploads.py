@@ -12,6 +12,8 @@ from duetto.studio.configuration import StudioSettings
 from duetto.studio.uploads import RefusedError, receive
 from helpers.studios import SAMPLE_RATE, has_ended, running, separated, settings, song, upload, wait_for
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def small(folder: Path):

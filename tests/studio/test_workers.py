@@ -11,6 +11,8 @@ from duetto.studio import workers
 from duetto.studio.workers import WorkerError, WorkerPool
 from helpers.studios import TIMEOUT_SECONDS
 
+pytestmark = pytest.mark.slow
+
 
 def double(*, value, progress):
     progress(1, 2)

@@ -21,7 +21,8 @@ async function problem(response) {
   }
 }
 
-const query = (values) => new URLSearchParams(Object.entries(values).filter(([, value]) => value !== null && value !== undefined));
+const query = (values) =>
+  new URLSearchParams(Object.entries(values).filter(([, value]) => value !== null && value !== undefined));
 
 export const getModels = () => call("GET", "models");
 export const getLimits = () => call("GET", "limits");
@@ -30,7 +31,8 @@ export const separateAgain = (id, model) => call("POST", `jobs/${id}/again?${que
 export const cancelJob = (id) => call("POST", `jobs/${id}/cancel`);
 export const deleteJob = (id) => call("DELETE", `jobs/${id}`);
 export const getPicture = (id, track) => call("GET", `jobs/${id}/pictures/${track}`);
-export const getDifferencePicture = (id, other, stem) => call("GET", `jobs/${id}/differences/${other}/${stem}/picture`);
+export const getDifferencePicture = (id, other, stem) =>
+  call("GET", `jobs/${id}/differences/${other}/${stem}/picture`);
 export const stemUrl = (id, stem, format) => `api/jobs/${id}/stems/${stem}?${query({ format })}`;
 export const mixUrl = (id, levels, format) => `api/jobs/${id}/mix?${query({ ...levels, format })}`;
 export const differenceUrl = (id, other, stem, format) =>

@@ -1,52 +1,17 @@
-/** The open song: its progress while it is separated, and then the player of its stems. */
+/** The player of an open song: of one job, or of two of the same song. */
 
-import { cancelJob, getDifferencePicture, getPicture, separateAgain, stemUrl } from "./api.js";
+import { getDifferencePicture, getPicture, stemUrl } from "./api.js";
 import { Balance, OFF_DB, STEMS } from "./balance.js";
 import { clock, h, inDecibels } from "./dom.js";
 import { downloads } from "./downloads.js";
 import { Player } from "./player.js";
 import { Research, scoreLine } from "./research.js";
-import { inWords, progressBar } from "./songs.js";
 import { Tracks } from "./tracks.js";
 import { Transport } from "./transport.js";
 import { WavFile } from "./wav.js";
 
 const TITLES = { mixture: "Mixture", vocals: "Vocals", accompaniment: "Accompaniment" };
 
-/** A song that waits, runs or has failed. */
-export class Waiting {
-  #state = h("p", { class: "state" });
-  #bar = progressBar();
-  #buttons = h("div", { class: "buttons" });
-  #say;
-  element = h("div", { class: "sheet waiting" });
-
-  constructor(job, say) {
-    this.#say = say;
-    this.element.append(h("h2", {}, job.name), this.#bar, this.#state, this.#buttons);
-    this.update(job);
-  }
-
-  update(job) {
-    this.element.dataset.state = job.state;
-    this.#state.textContent = inWords(job);
-    this.#bar.hidden = !["queued", "running"].includes(job.state);
-    this.#bar.value = job.progress ?? 0;
-    const act = (title, action) => h("button", { type: "button", onclick: () => action().catch((error) => this.#say(error.message)) }, title);
-    const again = async () => { location.hash = (await separateAgain(job.id, null)).id; };
-    if (this.#buttons.dataset.state === job.state) return;
-    this.#buttons.dataset.state = job.state;
-    this.#buttons.replaceChildren(this.#bar.hidden ? act("Separate again", again) : act("Cancel", () => cancelJob(job.id)));
-  }
-
-  press() {
-    return false;
-  }
-
-  close() {}
-}
-
-/** The player of one job, or of two of the same song. */
 export class Desk {
   #jobs; // the one that is open, and the other of a comparison
   #balance = new Balance();
@@ -67,8 +32,14 @@ export class Desk {
     this.#transport = new Transport(this.player, (seconds) => this.tracks.showPosition(seconds));
     this.#research = new Research({ job, other, jobs, models, balance: this.#balance, say });
     this.#addLanes();
-    this.element.append(this.#head(job), this.#transport.element, this.tracks.element,
-      downloads(() => this.#jobs[this.#balance.model], this.#balance, say), this.#research.element, help());
+    this.element.append(
+      this.#head(job),
+      this.#transport.element,
+      this.tracks.element,
+      downloads(() => this.#jobs[this.#balance.model], this.#balance, say),
+      this.#research.element,
+      help(),
+    );
     this.#balance.addEventListener("change", () => this.#show());
     this.#show();
     this.player.preload();
@@ -108,12 +79,33 @@ export class Desk {
   }
 
   #head(job) {
-    const facts = [clock(job.duration_seconds), `${job.sample_rate} Hz`, job.n_channels === 1 ? "mono" : job.n_channels === 2 ? "stereo" : `${job.n_channels} channels`,
-      this.#jobs.map(({ model }) => model).join(" and ")];
-    const clipped = job.n_clipped ? `${job.n_clipped} samples of the stems were beyond full scale and were clipped.` : "";
-    const head = h("div", { class: "head" }, h("h2", {}, job.name), h("p", { class: "hint" }, facts.join(" · ")), h("p", { class: "problem", hidden: !clipped }, clipped));
+    const facts = [
+      clock(job.duration_seconds),
+      `${job.sample_rate} Hz`,
+      job.n_channels === 1 ? "mono" : job.n_channels === 2 ? "stereo" : `${job.n_channels} channels`,
+      this.#jobs.map(({ model }) => model).join(" and "),
+    ];
+    const clipped = job.n_clipped
+      ? `${job.n_clipped} samples of the stems were beyond full scale and were clipped.`
+      : "";
+    const head = h(
+      "div",
+      { class: "head" },
+      h("h2", {}, job.name),
+      h("p", { class: "hint" }, facts.join(" · ")),
+      h("p", { class: "problem", hidden: !clipped }, clipped),
+    );
     if (this.#jobs[1]) {
-      head.append(this.#segments("Model", this.#jobs.map(({ model }, index) => [`${"AB"[index]}: ${model}`, () => this.#balance.change({ model: index, listening: "stems" }), () => this.#balance.listening === "stems" && this.#balance.model === index])));
+      head.append(
+        this.#segments(
+          "Model",
+          this.#jobs.map(({ model }, index) => [
+            `${"AB"[index]}: ${model}`,
+            () => this.#balance.change({ model: index, listening: "stems" }),
+            () => this.#balance.listening === "stems" && this.#balance.model === index,
+          ]),
+        ),
+      );
     }
     return head;
   }
@@ -130,12 +122,25 @@ export class Desk {
 
   #addLanes() {
     const [job, other] = this.#jobs;
-    const mixture = this.#segments("Listen to", [["Listen to the mixture", () => this.#toggle("mixture"), () => this.#balance.listening === "mixture"]]);
-    this.tracks.add("mixture", TITLES.mixture, h("div", { class: "lane-head" }, h("h3", {}, TITLES.mixture), mixture), getPicture(job.id, "mixture"));
+    const mixture = this.#segments("Listen to", [
+      ["Listen to the mixture", () => this.#toggle("mixture"), () => this.#balance.listening === "mixture"],
+    ]);
+    this.tracks.add(
+      "mixture",
+      TITLES.mixture,
+      h("div", { class: "lane-head" }, h("h3", {}, TITLES.mixture), mixture),
+      getPicture(job.id, "mixture"),
+    );
     for (const stem of STEMS) {
       this.#jobs.forEach((each, model) => {
         const title = other ? `${TITLES[stem]}, ${"AB"[model]}: ${each.model}` : TITLES[stem];
-        const head = h("div", { class: "lane-head" }, h("h3", {}, title), ...(model === 0 ? this.#stemControls(stem) : []), this.#scoreOf(each, stem));
+        const head = h(
+          "div",
+          { class: "lane-head" },
+          h("h3", {}, title),
+          ...(model === 0 ? this.#stemControls(stem) : []),
+          this.#scoreOf(each, stem),
+        );
         const lane = this.tracks.add(stem, title, head, getPicture(each.id, stem));
         this.#controls.push(() => lane.classList.toggle("silent", this.#balance.gain(model, stem) === 0));
       });
@@ -145,9 +150,20 @@ export class Desk {
 
   #addDifference(job, other, stem) {
     const isHeard = () => this.#balance.listening === "difference" && this.#balance.difference === stem;
-    const listen = this.#segments("Listen to", [["Listen to the difference", () => this.#balance.change({ difference: stem, listening: isHeard() ? "stems" : "difference" }), isHeard]]);
+    const listen = this.#segments("Listen to", [
+      [
+        "Listen to the difference",
+        () => this.#balance.change({ difference: stem, listening: isHeard() ? "stems" : "difference" }),
+        isHeard,
+      ],
+    ]);
     const title = `${TITLES[stem]}: A − B`;
-    const lane = this.tracks.add("mixture", title, h("div", { class: "lane-head" }, h("h3", {}, title), listen), getDifferencePicture(job.id, other.id, stem));
+    const lane = this.tracks.add(
+      "mixture",
+      title,
+      h("div", { class: "lane-head" }, h("h3", {}, title), listen),
+      getDifferencePicture(job.id, other.id, stem),
+    );
     this.#controls.push(() => lane.classList.toggle("silent", !isHeard()));
   }
 
@@ -160,13 +176,30 @@ export class Desk {
   #stemControls(stem) {
     const { stems } = this.#balance;
     const toggle = (title, key, shortcut) => {
-      const button = h("button", { type: "button", class: "toggle", title: `${title} (${shortcut})`, "aria-label": `${title}: ${stem}`, onclick: () => this.#balance.changeStem(stem, { [key]: !stems[stem][key] }) }, title);
+      const button = h(
+        "button",
+        {
+          type: "button",
+          class: "toggle",
+          title: `${title} (${shortcut})`,
+          "aria-label": `${title}: ${stem}`,
+          onclick: () => this.#balance.changeStem(stem, { [key]: !stems[stem][key] }),
+        },
+        title,
+      );
       this.#controls.push(() => button.setAttribute("aria-pressed", stems[stem][key]));
       return button;
     };
-    const slider = h("input", { type: "range", min: OFF_DB, max: 6, step: 1, "aria-label": `Volume: ${stem}`, title: "Double-click for 0 dB",
+    const slider = h("input", {
+      type: "range",
+      min: OFF_DB,
+      max: 6,
+      step: 1,
+      "aria-label": `Volume: ${stem}`,
+      title: "Double-click for 0 dB",
       oninput: () => this.#balance.changeStem(stem, { decibels: Number(slider.value) }),
-      ondblclick: () => this.#balance.changeStem(stem, { decibels: 0 }) });
+      ondblclick: () => this.#balance.changeStem(stem, { decibels: 0 }),
+    });
     const level = h("output", {});
     this.#controls.push(() => {
       const { decibels } = stems[stem];
@@ -176,19 +209,43 @@ export class Desk {
       slider.setAttribute("aria-valuetext", level.textContent);
     });
     const letter = stem[0];
-    return [h("div", { class: "segments" }, toggle("Mute", "muted", letter), toggle("Solo", "solo", letter.toUpperCase())), h("div", { class: "volume" }, slider, level)];
+    return [
+      h(
+        "div",
+        { class: "segments" },
+        toggle("Mute", "muted", letter),
+        toggle("Solo", "solo", letter.toUpperCase()),
+      ),
+      h("div", { class: "volume" }, slider, level),
+    ];
   }
 
   #show() {
-    this.#jobs.forEach((_, model) => STEMS.forEach((stem, index) => {
-      this.player.setGain(STEMS.length * model + index, this.#balance.gain(model, stem));
-    }));
+    this.#jobs.forEach((_, model) =>
+      STEMS.forEach((stem, index) => {
+        this.player.setGain(STEMS.length * model + index, this.#balance.gain(model, stem));
+      }),
+    );
     for (const show of this.#controls) show();
   }
 }
 
 function help() {
-  const keys = [["Space", "play or pause"], ["← →", "5 seconds back or on"], ["Home, End", "beginning, end"], ["[ ]", "begin and end a loop here"], ["L", "loop on or off"],
-    ["V, A", "mute vocals, accompaniment"], ["Shift + V, A", "solo"], ["M", "mixture or stems"], ["C, D", "other model, difference"]];
-  return h("details", { class: "keys" }, h("summary", {}, "Keys"), h("dl", {}, ...keys.flatMap(([key, what]) => [h("dt", {}, key), h("dd", {}, what)])));
+  const keys = [
+    ["Space", "play or pause"],
+    ["← →", "5 seconds back or on"],
+    ["Home, End", "beginning, end"],
+    ["[ ]", "begin and end a loop here"],
+    ["L", "loop on or off"],
+    ["V, A", "mute vocals, accompaniment"],
+    ["Shift + V, A", "solo"],
+    ["M", "mixture or stems"],
+    ["C, D", "other model, difference"],
+  ];
+  return h(
+    "details",
+    { class: "keys" },
+    h("summary", {}, "Keys"),
+    h("dl", {}, ...keys.flatMap(([key, what]) => [h("dt", {}, key), h("dd", {}, what)])),
+  );
 }

@@ -12,8 +12,20 @@ export function downloads(job, balance, say) {
   const chosen = () => (job().formats.includes(format.get()) ? format.get() : "wav");
   const choices = Object.entries(TITLES).map(([value, title]) => {
     const isHeld = job().formats.includes(value);
-    const input = h("input", { type: "radio", name: "format", value, checked: value === chosen(), disabled: !isHeld, onchange: () => format.set(value) });
-    return h("label", { title: isHeld ? "" : `${title} cannot hold this sample rate or number of channels` }, input, h("span", {}, title));
+    const input = h("input", {
+      type: "radio",
+      name: "format",
+      value,
+      checked: value === chosen(),
+      disabled: !isHeld,
+      onchange: () => format.set(value),
+    });
+    return h(
+      "label",
+      { title: isHeld ? "" : `${title} cannot hold this sample rate or number of channels` },
+      input,
+      h("span", {}, title),
+    );
   });
 
   async function save(url, button) {
@@ -40,12 +52,18 @@ export function downloads(job, balance, say) {
   };
   balance.addEventListener("change", show);
   show();
-  return h("section", { class: "downloads", "aria-labelledby": "downloads-title" },
+  return h(
+    "section",
+    { class: "downloads", "aria-labelledby": "downloads-title" },
     h("h3", { id: "downloads-title" }, "Download"),
     h("fieldset", { class: "segments" }, h("legend", { class: "hidden" }, "Format"), ...choices),
-    h("div", { class: "buttons" },
+    h(
+      "div",
+      { class: "buttons" },
       button("Accompaniment (karaoke)", () => stemUrl(job().id, "accompaniment", chosen())),
       button("Vocals", () => stemUrl(job().id, "vocals", chosen())),
-      mix),
-    status);
+      mix,
+    ),
+    status,
+  );
 }

@@ -8,7 +8,11 @@ const bytes = (text) => Uint8Array.from(atob(text), (character) => character.cha
 
 /** The arrays of a picture as the API sends it. */
 export function unpack(picture) {
-  return { ...picture, extremes: new Int8Array(bytes(picture.extremes).buffer), levels: bytes(picture.levels) };
+  return {
+    ...picture,
+    extremes: new Int8Array(bytes(picture.extremes).buffer),
+    levels: bytes(picture.levels),
+  };
 }
 
 /** A canvas as many pixels large as it is on the screen. */
@@ -60,7 +64,8 @@ export function drawSpectrogram(canvas, picture, stops, loudestDb) {
 }
 
 /** The largest sample of a waveform. */
-export const peakOf = ({ extremes }) => extremes.reduce((most, sample) => Math.max(most, Math.abs(sample)), 1);
+export const peakOf = ({ extremes }) =>
+  extremes.reduce((most, sample) => Math.max(most, Math.abs(sample)), 1);
 
 /** The level in dB of the loudest part of a spectrogram. */
 export function loudest({ levels, floor_db: floor, ceiling_db: ceiling }) {
@@ -76,7 +81,8 @@ function colourTable(stops) {
     const place = (shade / 255) * (colours.length - 1);
     const index = Math.min(Math.floor(place), colours.length - 2);
     const [red, green, blue] = colours[index].map((value, part) =>
-      Math.round(value + (place - index) * (colours[index + 1][part] - value)));
+      Math.round(value + (place - index) * (colours[index + 1][part] - value)),
+    );
     return (255 << 24) | (blue << 16) | (green << 8) | red;
   });
 }

@@ -1,10 +1,11 @@
 /** The page: songs in, the list of songs, and the one that is open. */
 
 import { createExample, createJob, getLimits, getModels, listen } from "./api.js";
-import { Desk, Waiting } from "./desk.js";
+import { Desk } from "./desk.js";
 import { h, remembered } from "./dom.js";
 import { ModelChoice } from "./models.js";
 import { Songs } from "./songs.js";
+import { Waiting } from "./waiting.js";
 
 const $ = (id) => document.getElementById(id);
 const jobs = new Map();
@@ -37,7 +38,9 @@ async function upload(files) {
     const row = h("p", { class: "upload" }, `Sending ${file.name}`, bar);
     $("start").append(row);
     try {
-      const job = await createJob(file, choice.value, (part) => { bar.value = part; });
+      const job = await createJob(file, choice.value, (part) => {
+        bar.value = part;
+      });
       if (index === 0) location.hash = job.id;
     } catch (error) {
       say(error.message);
@@ -48,13 +51,16 @@ async function upload(files) {
 
 /** Show what the address names: nothing, a job, or two that are compared. */
 function show() {
-  const [job, other] = location.hash.slice(1).split("+").map((id) => jobs.get(id) ?? null);
+  const [job, other] = location.hash
+    .slice(1)
+    .split("+")
+    .map((id) => jobs.get(id) ?? null);
   const waiting = [job, other].find((each) => each && each.state !== "done");
   const shown = job ? (waiting ? [waiting] : [job, other].filter(Boolean)) : [];
   const key = [...shown.map(({ id }) => id), Boolean(waiting)].join();
   if (open?.key !== key) {
     open?.view?.close();
-    const view = !job ? null : waiting ? new Waiting(waiting, say) : new Desk(job, other ?? null, { jobs, models: choice.models, say });
+    const view = viewOf(job, other ?? null, waiting);
     $("desk").replaceChildren(...(view ? [view.element] : []));
     open = { key, view };
     window.studio = view; // for the tests, and for those who look inside
@@ -62,6 +68,12 @@ function show() {
   document.body.classList.toggle("has-song", Boolean(job));
   document.title = job ? `${job.name} – Duetto studio` : "Duetto studio";
   songs.markOpen(job?.id);
+}
+
+function viewOf(job, other, waiting) {
+  if (!job) return null;
+  if (waiting) return new Waiting(waiting, say);
+  return new Desk(job, other, { jobs, models: choice.models, say });
 }
 
 function forget(id) {
@@ -96,8 +108,16 @@ function listenToDrops() {
 function listenToKeys() {
   addEventListener("keydown", (event) => {
     const { target, key, ctrlKey, metaKey, altKey } = event;
-    if (ctrlKey || metaKey || altKey || target.closest("select, input:not([type=range]):not([type=radio]), textarea")) return;
-    const isOwn = target.matches("input") ? key.startsWith("Arrow") || key === "Home" || key === "End" : target.matches("button, summary, a") && key === " ";
+    if (
+      ctrlKey ||
+      metaKey ||
+      altKey ||
+      target.closest("select, input:not([type=range]):not([type=radio]), textarea")
+    )
+      return;
+    const isOwn = target.matches("input")
+      ? key.startsWith("Arrow") || key === "Home" || key === "End"
+      : target.matches("button, summary, a") && key === " ";
     if (!isOwn && open?.view?.press(key)) event.preventDefault();
   });
 }
@@ -114,8 +134,14 @@ function start() {
     await upload($("file").files);
     $("file").value = "";
   };
-  $("example").onclick = () => attempt(async () => { location.hash = (await createExample(choice.value)).id; });
-  addEventListener("hashchange", () => { say(""); show(); });
+  $("example").onclick = () =>
+    attempt(async () => {
+      location.hash = (await createExample(choice.value)).id;
+    });
+  addEventListener("hashchange", () => {
+    say("");
+    show();
+  });
   listenToDrops();
   listenToKeys();
   let told = new Set(); // jobs that this connection told of; after a restart some may be gone
@@ -140,10 +166,14 @@ function start() {
       document.body.classList.toggle("offline", !isOpen);
     },
   });
-  attempt(async () => { choice.models = await getModels(); show(); });
+  attempt(async () => {
+    choice.models = await getModels();
+    show();
+  });
   attempt(async () => {
     const { max_upload_bytes: bytes, max_seconds: seconds } = await getLimits();
-    $("limits").textContent = `WAV, FLAC, MP3, Ogg, Opus, AIFF and, with FFmpeg, M4A and films; up to ${Math.round(bytes / 2 ** 20)} MiB and ${Math.round(seconds / 60)} minutes.`;
+    $("limits").textContent =
+      `WAV, FLAC, MP3, Ogg, Opus, AIFF and, with FFmpeg, M4A and films; up to ${Math.round(bytes / 2 ** 20)} MiB and ${Math.round(seconds / 60)} minutes.`;
   });
 }
 

@@ -9,13 +9,19 @@ const term = (name, ...content) => [h("dt", {}, name), h("dd", {}, ...content)];
 
 function card(model) {
   const scores = Object.entries(model.scores).map(([stem, values]) =>
-    h("li", {}, `${stem}: GNSDR ${values.gnsdr} dB, GSIR ${values.gsir} dB, GSAR ${values.gsar} dB`));
-  return h("dl", { class: "card" },
+    h("li", {}, `${stem}: GNSDR ${values.gnsdr} dB, GSIR ${values.gsir} dB, GSAR ${values.gsar} dB`),
+  );
+  return h(
+    "dl",
+    { class: "card" },
     ...term("What it is", model.summary),
     ...term("Licence", model.licence),
     ...term(model.n_bytes ? "Trained on" : "Published in", model.origin),
-    ...(model.n_bytes ? term("Size", `${model.n_parameters.toLocaleString("en")} weights, ${size(model.n_bytes)}`) : []),
-    ...(scores.length ? term("Scores", h("ul", {}, ...scores), model.protocol) : []));
+    ...(model.n_bytes
+      ? term("Size", `${model.n_parameters.toLocaleString("en")} weights, ${size(model.n_bytes)}`)
+      : []),
+    ...(scores.length ? term("Scores", h("ul", {}, ...scores), model.protocol) : []),
+  );
 }
 
 export class ModelChoice {
@@ -23,7 +29,14 @@ export class ModelChoice {
   #select = h("select", { id: "model-choice", onchange: () => this.#choose() });
   #summary = h("p", { class: "hint" });
   #details = h("details", {}, h("summary", {}, "About this model"));
-  element = h("div", { class: "model" }, h("label", { for: "model-choice" }, "Model"), this.#select, this.#summary, this.#details);
+  element = h(
+    "div",
+    { class: "model" },
+    h("label", { for: "model-choice" }, "Model"),
+    this.#select,
+    this.#summary,
+    this.#details,
+  );
 
   set models(models) {
     this.#models = models;
@@ -58,7 +71,9 @@ export class ModelChoice {
 export function options(models) {
   const group = (label, isNetwork) => {
     const members = models.filter(({ n_bytes: bytes }) => bytes > 0 === isNetwork);
-    return members.length ? [h("optgroup", { label }, ...members.map(({ key, name }) => h("option", { value: key }, name)))] : [];
+    return members.length
+      ? [h("optgroup", { label }, ...members.map(({ key, name }) => h("option", { value: key }, name)))]
+      : [];
   };
   return [...group("Networks", true), ...group("Methods without training", false)];
 }

@@ -207,7 +207,11 @@ export class Player extends EventTarget {
     const nFrames = stop - this.#cursor;
     const time = this.#timeOfNext();
     const nodes = chunk.map((channels, index) => {
-      const buffer = new AudioBuffer({ numberOfChannels: channels.length, length: nFrames, sampleRate: this.#sampleRate });
+      const buffer = new AudioBuffer({
+        numberOfChannels: channels.length,
+        length: nFrames,
+        sampleRate: this.#sampleRate,
+      });
       channels.forEach((samples, channel) => {
         buffer.copyToChannel(samples.subarray(this.#cursor - first, stop - first), channel);
       });
@@ -220,7 +224,9 @@ export class Player extends EventTarget {
     this.#scheduled.push(piece);
     this.#nextTime = time + nFrames / this.#sampleRate;
     this.#cursor = this.#loop && stop === this.#loop[1] ? this.#loop[0] : stop;
-    this.#scheduled = this.#scheduled.filter((old) => old === piece || this.#ends(old) > this.#context.currentTime - 1);
+    this.#scheduled = this.#scheduled.filter(
+      (old) => old === piece || this.#ends(old) > this.#context.currentTime - 1,
+    );
   }
 
   /** When the next piece sounds: right after the one before, or soon if there is none or it came late. */

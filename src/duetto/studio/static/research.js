@@ -11,9 +11,13 @@ const WORDS = { vocals: /voc|voice|sing/i, accompaniment: /acc|instr|music|back|
 export function findReferences(files) {
   const references = {};
   for (const stem of STEMS) {
-    const found = files.filter(({ name }) => WORDS[stem].test(name) && !WORDS[STEMS.find((other) => other !== stem)].test(name));
+    const found = files.filter(
+      ({ name }) => WORDS[stem].test(name) && !WORDS[STEMS.find((other) => other !== stem)].test(name),
+    );
     if (found.length !== 1) {
-      throw new Error(`The folder has ${found.length || "no"} files for the reference of the ${stem}; name one of each "vocals" and "accompaniment"`);
+      throw new Error(
+        `The folder has ${found.length || "no"} files for the reference of the ${stem}; name one of each "vocals" and "accompaniment"`,
+      );
     }
     references[stem] = found[0];
   }
@@ -42,19 +46,47 @@ export class Research {
   /** `other` is the job that `job` is compared with, or null; `jobs` are all. */
   constructor({ job, other, jobs, models, balance, say }) {
     [this.#say, this.#jobs, this.#job, this.#other, this.#models] = [say, jobs, job, other, models];
-    const folder = h("input", { type: "file", multiple: true, webkitdirectory: true, hidden: true, onchange: () => this.#score([...folder.files]) });
-    const files = h("input", { type: "file", multiple: true, accept: "audio/*,.flac,.wav", hidden: true, onchange: () => this.#score([...files.files]) });
-    this.element = h("details", { class: "research", open: other !== null || job.scoring !== "none" },
+    const folder = h("input", {
+      type: "file",
+      multiple: true,
+      webkitdirectory: true,
+      hidden: true,
+      onchange: () => this.#score([...folder.files]),
+    });
+    const files = h("input", {
+      type: "file",
+      multiple: true,
+      accept: "audio/*,.flac,.wav",
+      hidden: true,
+      onchange: () => this.#score([...files.files]),
+    });
+    this.element = h(
+      "details",
+      { class: "research", open: other !== null || job.scoring !== "none" },
       h("summary", {}, "For researchers"),
       h("h4", {}, "Compare two models"),
-      h("p", { class: "hint" }, "The same song, separated by another model. Switch between the two while it plays (C), or listen to their difference."),
+      h(
+        "p",
+        { class: "hint" },
+        "The same song, separated by another model. Switch between the two while it plays (C), or listen to their difference.",
+      ),
       h("div", { class: "buttons" }, this.#compared, ...(other ? this.#difference(balance) : [])),
       h("h4", {}, "Score against references"),
-      h("p", { class: "hint" }, "The references of this song: two files with “vocals” and “accompaniment” in their names. BSS Eval 3.0 gives SDR, SIR and SAR of each stem."),
-      h("div", { class: "buttons" },
+      h(
+        "p",
+        { class: "hint" },
+        "The references of this song: two files with “vocals” and “accompaniment” in their names. BSS Eval 3.0 gives SDR, SIR and SAR of each stem.",
+      ),
+      h(
+        "div",
+        { class: "buttons" },
         h("button", { type: "button", onclick: () => folder.click() }, "Choose a folder"),
-        h("button", { type: "button", onclick: () => files.click() }, "Choose two files"), folder, files),
-      this.#state);
+        h("button", { type: "button", onclick: () => files.click() }, "Choose two files"),
+        folder,
+        files,
+      ),
+      this.#state,
+    );
     this.update(job);
   }
 
@@ -65,19 +97,40 @@ export class Research {
   }
 
   #showChoices() {
-    const same = [...this.#jobs.values()].filter(({ id, sha256, state }) => id !== this.#job.id && sha256 === this.#job.sha256 && state === "done");
+    const same = [...this.#jobs.values()].filter(
+      ({ id, sha256, state }) => id !== this.#job.id && sha256 === this.#job.sha256 && state === "done",
+    );
     const key = same.map(({ id }) => id).join() + this.#models.length;
     if (this.#compared.dataset.key === key) return;
     this.#compared.dataset.key = key;
     this.#compared.replaceChildren(
       h("option", { value: "" }, "No comparison"),
-      h("optgroup", { label: "Separated already" }, ...same.map(({ id, model }) => h("option", { value: id }, model))),
-      h("optgroup", { label: "Separate now with" }, ...options(this.#models).flatMap((group) => [...group.children]).map((option) => h("option", { value: `model:${option.value}` }, option.textContent))));
+      h(
+        "optgroup",
+        { label: "Separated already" },
+        ...same.map(({ id, model }) => h("option", { value: id }, model)),
+      ),
+      h(
+        "optgroup",
+        { label: "Separate now with" },
+        ...options(this.#models)
+          .flatMap((group) => [...group.children])
+          .map((option) => h("option", { value: `model:${option.value}` }, option.textContent)),
+      ),
+    );
     this.#compared.value = this.#other?.id ?? "";
   }
 
   #difference(balance) {
-    const save = (stem) => h("button", { type: "button", onclick: () => this.#try(() => download(differenceUrl(this.#job.id, this.#other.id, stem, "wav"))) }, `Download the difference of the ${stem}`);
+    const save = (stem) =>
+      h(
+        "button",
+        {
+          type: "button",
+          onclick: () => this.#try(() => download(differenceUrl(this.#job.id, this.#other.id, stem, "wav"))),
+        },
+        `Download the difference of the ${stem}`,
+      );
     return STEMS.map(save);
   }
 

@@ -7,10 +7,13 @@ export const ENDED = ["done", "failed", "cancelled", "interrupted"];
 
 /** What has become of a job, in words. */
 export function inWords(job) {
-  if (job.state === "queued") return job.place === 1 ? "Next in the queue" : `Number ${job.place} in the queue`;
+  if (job.state === "queued")
+    return job.place === 1 ? "Next in the queue" : `Number ${job.place} in the queue`;
   if (job.state === "running") {
     const percent = `${Math.floor(100 * job.progress)} %`;
-    return job.seconds_left === null ? `Separating, ${percent}` : `Separating, ${percent}, ${wait(job.seconds_left)}`;
+    return job.seconds_left === null
+      ? `Separating, ${percent}`
+      : `Separating, ${percent}, ${wait(job.seconds_left)}`;
   }
   if (job.state === "done") return `Separated in ${job.seconds.toFixed(job.seconds < 10 ? 1 : 0)} s`;
   if (job.state === "failed") return job.error;
@@ -61,11 +64,20 @@ export class Songs {
   #row({ id, created }) {
     const name = h("a", { href: `#${id}`, class: "name" });
     const [facts, state, bar] = [h("span", { class: "hint" }), h("span", { class: "state" }), progressBar()];
-    const act = (title, action) => h("button", { type: "button", class: "quiet", onclick: () => this.#act(action) }, title);
+    const act = (title, action) =>
+      h("button", { type: "button", class: "quiet", onclick: () => this.#act(action) }, title);
     const cancel = act("Cancel", () => cancelJob(id));
-    const again = act("Separate again", async () => { location.hash = (await separateAgain(id, null)).id; });
+    const again = act("Separate again", async () => {
+      location.hash = (await separateAgain(id, null)).id;
+    });
     const remove = act("Delete", () => deleteJob(id));
-    const element = h("li", {}, h("div", { class: "what" }, name, facts), h("div", { class: "how" }, state, bar), h("div", { class: "buttons" }, cancel, again, remove));
+    const element = h(
+      "li",
+      {},
+      h("div", { class: "what" }, name, facts),
+      h("div", { class: "how" }, state, bar),
+      h("div", { class: "buttons" }, cancel, again, remove),
+    );
     const update = (job) => {
       element.dataset.state = job.state;
       name.textContent = job.name;
@@ -77,7 +89,11 @@ export class Songs {
       cancel.hidden = hasEnded;
       again.hidden = !hasEnded || job.state === "done";
       remove.hidden = !hasEnded;
-      for (const [button, verb] of [[cancel, "Cancel"], [again, "Separate again"], [remove, "Delete"]]) {
+      for (const [button, verb] of [
+        [cancel, "Cancel"],
+        [again, "Separate again"],
+        [remove, "Delete"],
+      ]) {
         button.setAttribute("aria-label", `${verb}: ${job.name}`);
       }
     };

@@ -1,6 +1,14 @@
 /** The pictures of a song's tracks over one time axis, where a click seeks and a drag chooses a passage. */
 
-import { drawSpectrogram, drawWaveform, frequencyMarks, loudest, peakOf, timeMarks, unpack } from "./drawing.js";
+import {
+  drawSpectrogram,
+  drawWaveform,
+  frequencyMarks,
+  loudest,
+  peakOf,
+  timeMarks,
+  unpack,
+} from "./drawing.js";
 import { h } from "./dom.js";
 
 const DRAG_PIXELS = 6;
@@ -13,30 +21,49 @@ export class Tracks {
 
   constructor(player) {
     this.#player = player;
-    this.element.append(h("div", { class: "lane axis" }, h("div", {}), h("div", { class: "plot" }, h("div", {}), this.#ruler)));
+    this.element.append(
+      h("div", { class: "lane axis" }, h("div", {}), h("div", { class: "plot" }, h("div", {}), this.#ruler)),
+    );
     new ResizeObserver(() => this.draw()).observe(this.#ruler);
     player.addEventListener("change", () => this.#showLoop());
   }
 
   /** Add a lane. `colour` is the name of its colours in the style sheet; `picture` is a promise. */
   add(colour, title, head, picture) {
-    const [waveform, spectrogram] = [h("canvas", { class: "waveform" }), h("canvas", { class: "spectrogram" })];
-    const area = h("div", { class: "area", role: "img", "aria-label": `Waveform and spectrogram: ${title}` },
-      waveform, spectrogram, h("div", { class: "loop" }), h("div", { class: "playhead" }));
+    const [waveform, spectrogram] = [
+      h("canvas", { class: "waveform" }),
+      h("canvas", { class: "spectrogram" }),
+    ];
+    const area = h(
+      "div",
+      { class: "area", role: "img", "aria-label": `Waveform and spectrogram: ${title}` },
+      waveform,
+      spectrogram,
+      h("div", { class: "loop" }),
+      h("div", { class: "playhead" }),
+    );
     const gutter = h("div", { class: "gutter", "aria-hidden": "true" });
-    const lane = h("div", { class: `lane ${colour} loading` }, head, h("div", { class: "plot" }, gutter, area));
+    const lane = h(
+      "div",
+      { class: `lane ${colour} loading` },
+      head,
+      h("div", { class: "plot" }, gutter, area),
+    );
     this.#listen(area);
     this.element.insertBefore(lane, this.element.lastElementChild);
     const entry = { lane, area, gutter, colour, waveform, spectrogram, picture: null };
     this.#lanes.push(entry);
-    picture.then((found) => {
-      entry.picture = unpack(found);
-      lane.classList.remove("loading");
-      this.draw();
-    }, (error) => {
-      lane.classList.remove("loading");
-      area.replaceChildren(h("p", { class: "problem" }, error.message));
-    });
+    picture.then(
+      (found) => {
+        entry.picture = unpack(found);
+        lane.classList.remove("loading");
+        this.draw();
+      },
+      (error) => {
+        lane.classList.remove("loading");
+        area.replaceChildren(h("p", { class: "problem" }, error.message));
+      },
+    );
     return lane;
   }
 
@@ -52,17 +79,21 @@ export class Tracks {
       drawWaveform(waveform, picture, style.getPropertyValue("--colour").trim(), peak);
       const stops = [0, 1, 2, 3].map((index) => style.getPropertyValue(`--shade-${index}`).trim());
       drawSpectrogram(spectrogram, picture, stops, top);
-      gutter.replaceChildren(...frequencyMarks(picture).map(({ text, place }) => {
-        const mark = h("span", {}, text);
-        mark.style.setProperty("--place", place);
-        return mark;
-      }));
+      gutter.replaceChildren(
+        ...frequencyMarks(picture).map(({ text, place }) => {
+          const mark = h("span", {}, text);
+          mark.style.setProperty("--place", place);
+          return mark;
+        }),
+      );
     }
-    this.#ruler.replaceChildren(...timeMarks(this.#player.duration, this.#ruler.clientWidth).map(({ text, place }) => {
-      const mark = h("span", {}, text);
-      mark.style.left = `${100 * place}%`;
-      return mark;
-    }));
+    this.#ruler.replaceChildren(
+      ...timeMarks(this.#player.duration, this.#ruler.clientWidth).map(({ text, place }) => {
+        const mark = h("span", {}, text);
+        mark.style.left = `${100 * place}%`;
+        return mark;
+      }),
+    );
   }
 
   showPosition(seconds) {

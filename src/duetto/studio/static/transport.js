@@ -9,8 +9,24 @@ export class Transport {
   #onPosition;
   #marked = null; // where a loop is to begin, after the key [
   #play = h("button", { class: "play primary", type: "button", onclick: () => this.toggle() });
-  #loop = h("button", { type: "button", class: "toggle", title: "Repeat a passage: drag across a picture, or press [ and ] (L)", onclick: () => this.toggleLoop() }, "Loop");
-  #slider = h("input", { type: "range", min: 0, step: 0.1, class: "seek", "aria-label": "Position in the song", oninput: () => this.#player.seek(Number(this.#slider.value)) });
+  #loop = h(
+    "button",
+    {
+      type: "button",
+      class: "toggle",
+      title: "Repeat a passage: drag across a picture, or press [ and ] (L)",
+      onclick: () => this.toggleLoop(),
+    },
+    "Loop",
+  );
+  #slider = h("input", {
+    type: "range",
+    min: 0,
+    step: 0.1,
+    class: "seek",
+    "aria-label": "Position in the song",
+    oninput: () => this.#player.seek(Number(this.#slider.value)),
+  });
   #time = h("span", { class: "time" });
   element = h("div", { class: "transport" }, this.#play, this.#slider, this.#time, this.#loop);
 
@@ -44,7 +60,9 @@ export class Transport {
       Home: () => this.#player.seek(0),
       End: () => this.#player.seek(duration),
       l: () => this.toggleLoop(),
-      "[": () => { this.#marked = position; },
+      "[": () => {
+        this.#marked = position;
+      },
       "]": () => this.#player.setLoop([this.#marked ?? 0, position].sort((a, b) => a - b)),
     };
     actions[key]?.();

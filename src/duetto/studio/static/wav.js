@@ -13,7 +13,7 @@ export function parseHeader(buffer) {
   const view = new DataView(buffer);
   const text = (offset) => String.fromCharCode(...new Uint8Array(buffer, offset, 4));
   let format = null;
-  for (let offset = 12; offset + 8 <= buffer.byteLength; ) {
+  for (let offset = 12; offset + 8 <= buffer.byteLength;) {
     const [id, size] = [text(offset), view.getUint32(offset + 4, true)];
     if (id === "data") return { ...format, offset: offset + 8 };
     if (id === "fmt ") {
