@@ -76,7 +76,7 @@ def keep_books(folder: Path, n_songs: int) -> None:
     )
     stems = {"vocals": output, "accompaniment": output}
     done = Record(
-        song="", status="done", sha256="0" * 64, bundle="0" * 64, parameters={"mask": "ratio"}, outputs=stems
+        song="", status="done", sha256="0" * 64, model="0" * 64, parameters={"mask": "ratio"}, outputs=stems
     )
     with Manifest(str(folder / "out")) as manifest, manifest.path.open("ab") as file:
         file.writelines(replace(done, song=song.key).to_line() for song in songs)

@@ -190,7 +190,7 @@ class Case:
     change: str
     rate: int
     data: bytes
-    truth: np.ndarray | None
+    expected: np.ndarray | None
 
 
 def song(rng: np.random.Generator, n_channels: int, rate: int) -> np.ndarray:
@@ -216,25 +216,27 @@ def case(index: int, seed: int) -> Case:
     form = FORMS[rng.choice(len(FORMS), p=WEIGHTS)]
     rate, n_channels = int(rng.choice(form.rates)), int(rng.choice(form.channels))
     change = str(rng.choice(changes(form)))
-    truth = song(rng, n_channels, rate)
-    data = form.make(truth, rate)
+    expected = song(rng, n_channels, rate)
+    data = form.make(expected, rate)
     if change == "cut off":
         return Case(form, change, rate, data[: int(rng.integers(len(data) // 4, len(data)))], None)
     if change == "joined":
         other = song(rng, n_channels, rate)
-        return Case(form, change, rate, data + form.make(other, rate), np.concatenate([truth, other], axis=1))
+        return Case(
+            form, change, rate, data + form.make(other, rate), np.concatenate([expected, other], axis=1)
+        )
     if change == "joined with another kind":
         rate_2 = int(rng.choice([each for each in form.rates if each != rate] or [rate]))
         n_2 = n_channels if rate_2 != rate else n_channels % 2 + 1
         return Case(form, change, rate, data + form.make(song(rng, n_2, rate_2), rate_2), None)
     if change == "tags":
-        return Case(form, change, rate, ID3V2 * bool(rng.integers(2)) + data + ID3V1, truth)
+        return Case(form, change, rate, ID3V2 * bool(rng.integers(2)) + data + ID3V1, expected)
     if change == "zeros":
         before = bytes(int(rng.integers(1, 9000))) if form.name.startswith("MP3") else b""
-        return Case(form, change, rate, before + data + bytes(int(rng.integers(1, 9000))), truth)
+        return Case(form, change, rate, before + data + bytes(int(rng.integers(1, 9000))), expected)
     if change == "wrong length":
-        return Case(form, change, rate, wrong_length(form, data, rng), truth)
-    return Case(form, "none", rate, data, truth if form.exact else None)
+        return Case(form, change, rate, wrong_length(form, data, rng), expected)
+    return Case(form, "none", rate, data, expected if form.exact else None)
 
 
 def wrong_length(form: Form, data: bytes, rng: np.random.Generator) -> bytes:
@@ -285,8 +287,8 @@ def judged(one: Case) -> str:
         return f"FAULT: {rate} Hz instead of {one.rate}"
     if one.change == "joined with another kind":
         return "FAULT: two kinds of audio became one"
-    if one.truth is not None:
-        return compared(samples, one.truth, one.form.decibels, 0) or "right"
+    if one.expected is not None:
+        return compared(samples, one.expected, one.form.decibels, 0) or "right"
     try:
         other, _ = reference(one.data)
     except (av.FFmpegError, ValueError) as error:

@@ -36,6 +36,7 @@ FORMS = [
     ("AIFF", "PCM_16"), ("FLAC", "PCM_16"), ("FLAC", "PCM_24"), ("OGG", "VORBIS"), ("OPUS", "OPUS"),
     ("MP3", "MPEG_LAYER_III"), ("M4A", "AAC"),
 ]  # fmt: skip
+DEPTHS = {"PCM_16": "16", "PCM_24": "24", "FLOAT": "32f"}
 FFMPEG_FORMS = [("matroska", "aac"), ("asf", "wmav2"), ("adts", "aac")]
 ODD = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]
 
@@ -70,7 +71,8 @@ def originals(folder: Path) -> dict[str, bytes]:
     file.save()
     for container, subtype in FORMS:
         for song in (plain, tagged):
-            options = FileOptions(container=container, subtype=subtype, stems=("vocals",))
+            depth = DEPTHS.get(subtype)
+            options = FileOptions(format=container.lower(), bit_depth=depth, stems=("vocals",))
             path = separator.separate_file(song, folder / f"{container}{subtype}", options).paths["vocals"]
             files[f"{song.stem} {container} {subtype}"] = path.read_bytes()
     for container, codec in FFMPEG_FORMS:
@@ -167,7 +169,7 @@ def n_bytes_now() -> int:
 
 
 def watched(first: int, n: int, seed: int) -> Iterator[tuple[int, str, str]]:
-    """Mutations tried in processes of their own; a new one goes on where one has died.
+    """Mutations tried in processes of their own; a new one continues after the one that killed it.
 
     Yields:
         Number, format and outcome of each.

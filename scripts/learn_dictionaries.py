@@ -40,8 +40,8 @@ def spherical_k_means(spectra: NDArray[np.float32], *, seed: int = 0) -> NDArray
     """
     rng = np.random.default_rng(seed)
     norms = np.linalg.norm(spectra, axis=0)
-    heard = norms > 0.05 * np.sqrt(np.mean(norms**2))
-    directions = spectra[:, heard] / norms[heard]
+    is_loud = norms > 0.05 * np.sqrt(np.mean(norms**2))
+    directions = spectra[:, is_loud] / norms[is_loud]
     n_frames = directions.shape[1]
     centres = directions[:, rng.choice(n_frames, N_ATOMS, replace=False)]
     for _ in range(N_ROUNDS):

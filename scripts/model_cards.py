@@ -137,8 +137,8 @@ def look_ahead(metadata: ModelMetadata) -> str:
     return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
-def card(bundle: OnnxModel) -> str:
-    metadata = bundle.metadata
+def card(onnx_model: OnnxModel) -> str:
+    metadata = onnx_model.metadata
     channels = CHANNELS[metadata.n_channels]
     network_input = (
         "magnitude spectrogram" if metadata.input == "magnitude" else f"complex spectrogram of {channels}"
@@ -147,7 +147,7 @@ def card(bundle: OnnxModel) -> str:
     rows = {
         "for": recipe.use,
         "network": metadata.summary,
-        "weights": f"{metadata.n_parameters:,} in {bundle.n_bytes / 1e6:.1f} MB",
+        "weights": f"{metadata.n_parameters:,} in {onnx_model.n_bytes / 1e6:.1f} MB",
         "STFT": f"n_fft {metadata.n_fft}, hop_length {metadata.hop_length}, {metadata.window} window, "
         f"at {metadata.sample_rate} Hz; scaled to the sample rate of the song",
         "input": network_input,

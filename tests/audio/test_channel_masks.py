@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from duetto.audio import AudioWriter
+from duetto.audio import AudioWriter, load_audio
 from duetto.audio.channels import same_places
 from duetto.errors import AudioError
 
@@ -107,6 +107,7 @@ def test_w64_becomes_extensible(tmp_path, layout, subtype):
     tag = 3 if subtype == "FLOAT" else 1
     assert header[88:104] == struct.pack("<H", tag) + bytes.fromhex("0000 0000 1000 8000 00aa 0038 9b71")
     assert by_ffmpeg(path) == expected(mask)
+    np.testing.assert_allclose(load_audio(path)[0], tones(mask.bit_count()), atol=2**-15)
 
 
 @pytest.mark.parametrize("layout", ["3.0", "quad", "5.0", "5.1", "5.1(side)", "6.1", "7.1"])

@@ -43,9 +43,9 @@ def test_wrong_lengths_orders_and_samples_are_faults(script):
     data = io.BytesIO()
     soundfile.write(data, samples.T, 8000, "PCM_16", format="WAV")
 
-    def verdict(truth, rate=8000, change="none"):
+    def verdict(expected, rate=8000, change="none"):
         form = script.Form("WAV", None)
-        return script.judged(script.Case(form, change, rate, data.getvalue(), truth))
+        return script.judged(script.Case(form, change, rate, data.getvalue(), expected))
 
     with AudioReader(data.getvalue()) as reader:
         assert reader.info.n_samples == samples.shape[1]

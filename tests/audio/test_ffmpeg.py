@@ -184,7 +184,7 @@ def test_stems_of_a_film_are_float_wav_or_m4a(tmp_path):
     separator = Separator(TinyModel())
     done = separator.separate_file(path, tmp_path / "out")
     assert {read(stem)[1].subtype for stem in done.paths.values()} == {"FLOAT"}
-    done = separator.separate_file(path, tmp_path / "out", FileOptions(container="M4A"))
+    done = separator.separate_file(path, tmp_path / "out", FileOptions(format="m4a"))
     assert [read(stem)[1].n_samples for stem in done.paths.values()] == [50_001, 50_001]
 
 
@@ -217,8 +217,8 @@ BLOCK_AV = "import sys\nsys.modules['av'] = None"
 
 def test_without_pyav_the_message_says_what_to_install(tmp_path):
     path = encode(tmp_path / "song.m4a", tone(), "ipod", "aac", "fltp")
-    bundle = write_model(tmp_path / "tiny.onnx")
-    outcome = duetto_apart("separate", path, "-n", bundle, "-o", tmp_path / "out", before=BLOCK_AV)
+    model_path = write_model(tmp_path / "tiny.onnx")
+    outcome = duetto_apart("separate", path, "-n", model_path, "-o", tmp_path / "out", before=BLOCK_AV)
     message = "needs FFmpeg, which is not installed; run pip install av"
     assert (outcome.code, outcome.err) == (1, [f"duetto: {path} is either not an audio file or {message}"])
     save_audio(tmp_path / "song.wav", tone(), RATE)
@@ -228,7 +228,7 @@ def test_without_pyav_the_message_says_what_to_install(tmp_path):
         "--format",
         "m4a",
         "-n",
-        bundle,
+        model_path,
         "-o",
         tmp_path / "out",
         before=BLOCK_AV,
@@ -287,8 +287,8 @@ def test_lossy_formats_that_libsndfile_does_not_decode(tmp_path, container, code
     assert decoded.shape[1] == info.n_samples
     assert abs(decoded.shape[1] - 50_001) < 3 * 2048
     lag = np.argmin([np.linalg.norm(decoded[0, k : k + 20_000] - audio[0, :20_000]) for k in range(2500)])
-    heard = decoded[:, lag : lag + 20_000]
-    assert decibels(heard - audio[:, :20_000], audio[:, :20_000]) < -20
+    decoded_part = decoded[:, lag : lag + 20_000]
+    assert decibels(decoded_part - audio[:, :20_000], audio[:, :20_000]) < -20
 
 
 SUPPORTED = [

@@ -61,7 +61,7 @@ def test_opus_is_written_from_any_sample_rate(tmp_path, sample_rate):
 
 def test_stems_of_a_44_1_khz_song_as_opus(tmp_path):
     song = write_song(tmp_path / "song.wav", noise(2, 44_100, amplitude=0.3), sample_rate=44_100)
-    done = Separator(TinyModel()).separate_file(song, tmp_path / "out", FileOptions(container="OPUS"))
+    done = Separator(TinyModel()).separate_file(song, tmp_path / "out", FileOptions(format="opus"))
     for path in done.paths.values():
         with AudioReader(path) as reader:
             assert (reader.info.sample_rate, reader.info.n_samples) == (48_000, 48_000)
@@ -72,7 +72,7 @@ def test_stems_of_a_44_1_khz_song_as_opus(tmp_path):
 
 def test_48_khz_is_left_alone(tmp_path):
     song = write_song(tmp_path / "song.wav", noise(2, 48_000, amplitude=0.3), sample_rate=48_000)
-    done = Separator(TinyModel()).separate_file(song, tmp_path / "out", FileOptions(container="OPUS"))
+    done = Separator(TinyModel()).separate_file(song, tmp_path / "out", FileOptions(format="opus"))
     assert done.notes == ()
     assert done.null_residual is not None
 

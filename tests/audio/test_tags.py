@@ -123,7 +123,7 @@ def samples(path):
 @pytest.mark.parametrize("source", KINDS)
 def test_tags_and_cover_reach_the_stems(songs, separator, tmp_path, source, target):
     path = songs / f"song.{KINDS[source][0]}"
-    done = separator.separate_file(path, tmp_path, FileOptions(container=target))
+    done = separator.separate_file(path, tmp_path, FileOptions(format=target.lower()))
     assert done.notes == ()
     for stem, written in done.paths.items():
         tags, notes = read_tags(written)
@@ -139,7 +139,9 @@ def test_the_audio_is_untouched_by_its_tags(songs, separator, tmp_path, containe
     tagged = songs / "song.flac"
     for stem in STEMS:
         one, other = (
-            separator.separate_file(path, tmp_path / folder, FileOptions(container=container)).paths[stem]
+            separator.separate_file(path, tmp_path / folder, FileOptions(format=container.lower())).paths[
+                stem
+            ]
             for path, folder in ((plain, "plain"), (tagged, "tagged"))
         )
         assert other.read_bytes() != one.read_bytes()
@@ -157,7 +159,9 @@ def test_tagged_stems_sum_to_the_song_and_have_the_same_bytes_each_time(songs, s
 
 @pytest.mark.parametrize("container", KINDS)
 def test_a_song_without_tags_has_stems_without_tags(separator, tmp_path, container):
-    done = separator.separate_file(song(tmp_path / "song.wav"), tmp_path, FileOptions(container=container))
+    done = separator.separate_file(
+        song(tmp_path / "song.wav"), tmp_path, FileOptions(format=container.lower())
+    )
     for path in done.paths.values():
         assert read_tags(path) == (None, [])
     assert done.notes == ()
@@ -173,7 +177,7 @@ def test_a_song_without_a_title_is_called_by_its_file(separator, tmp_path):
 
 
 def test_a_format_without_tags_says_so_and_the_song_is_separated(songs, separator, tmp_path):
-    done = separator.separate_file(songs / "song.flac", tmp_path, FileOptions(container="W64"))
+    done = separator.separate_file(songs / "song.flac", tmp_path, FileOptions(format="w64"))
     assert len(done.notes) == 2
     assert "vocals.w64 carries no tags, since W64 cannot hold them" in done.notes[0]
     assert all(path.is_file() for path in done.paths.values())
@@ -205,7 +209,7 @@ def test_tags_of_wma(tmp_path, separator):
     file = mutagen.File(path)
     file["Title"], file["Author"], file["WM/AlbumTitle"] = "Song", "Anna", "Ärger"
     file.save()
-    done = separator.separate_file(path, tmp_path, FileOptions(container="FLAC"))
+    done = separator.separate_file(path, tmp_path, FileOptions(format="flac"))
     stem = FLAC(done.paths["vocals"])
     assert (stem["title"], stem["artist"], stem["album"]) == (["Song (vocals)"], ["Anna"], ["Ärger"])
 
@@ -250,7 +254,7 @@ def plainly_tagged(tmp_path_factory):
 def test_the_base_install_carries_what_libsndfile_knows(
     plainly_tagged, separator, tmp_path, container, without_mutagen, monkeypatch
 ):
-    done = separator.separate_file(plainly_tagged, tmp_path, FileOptions(container=container))
+    done = separator.separate_file(plainly_tagged, tmp_path, FileOptions(format=container.lower()))
     held = {"AIFF": ("title", "artist", "comment")}.get(container, tuple(BASIC))
     assert done.notes == (NO_MUTAGEN,)
     monkeypatch.undo()
@@ -277,7 +281,7 @@ def test_the_base_install_keeps_an_mp3_readable(separator, tmp_path, without_mut
     file = FLAC(path)
     file.update({"title": "Ärger", "artist": "日本"})
     file.save()
-    done = separator.separate_file(path, tmp_path, FileOptions(container="MP3", stems=("vocals",)))
+    done = separator.separate_file(path, tmp_path, FileOptions(format="mp3", stems=("vocals",)))
     written = done.paths["vocals"]
     assert done.notes == (
         NO_MUTAGEN, f"{written} carries no artist, which needs pip install mutagen",
@@ -287,7 +291,7 @@ def test_the_base_install_keeps_an_mp3_readable(separator, tmp_path, without_mut
 
 
 def test_a_song_without_tags_says_nothing_of_the_extra(separator, tmp_path, without_mutagen):
-    done = separator.separate_file(song(tmp_path / "song.wav"), tmp_path, FileOptions(container="FLAC"))
+    done = separator.separate_file(song(tmp_path / "song.wav"), tmp_path, FileOptions(format="flac"))
     assert done.notes == ()
 
 
@@ -296,7 +300,7 @@ def test_the_list_chunk_of_a_wav_is_read(separator, tmp_path):
     with soundfile.SoundFile(tmp_path / "song.wav", "w", RATE, 1) as file:
         file.title, file.artist = "Song", "Änna"
         file.write(np.full(1000, 0.1))
-    done = separator.separate_file(tmp_path / "song.wav", tmp_path, FileOptions(container="FLAC"))
+    done = separator.separate_file(tmp_path / "song.wav", tmp_path, FileOptions(format="flac"))
     assert FLAC(done.paths["vocals"])["artist"] == ["Änna"]
 
 

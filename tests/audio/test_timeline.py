@@ -171,7 +171,7 @@ def test_chunks_and_tags_in_one_file(tmp_path, separator):
 
 def test_other_formats_get_none(tmp_path, separator):
     path = song(tmp_path / "song.wav", ALL)
-    for stem in separator.separate_file(path, tmp_path, FileOptions(container="FLAC")).paths.values():
+    for stem in separator.separate_file(path, tmp_path, FileOptions(format="flac")).paths.values():
         assert b"Take 3" not in stem.read_bytes()
 
 
@@ -199,6 +199,6 @@ def test_what_is_no_wav_has_none(tmp_path):
 def test_a_bext_chunk_of_an_odd_length_can_be_read_in_rf64(tmp_path, separator):
     """libsndfile forgets the byte that pads it, and finds no samples."""
     path = song(tmp_path / "song.wav", [(b"bext", bext(5) + b"x")])
-    for stem in separator.separate_file(path, tmp_path, FileOptions(container="RF64")).paths.values():
+    for stem in separator.separate_file(path, tmp_path, FileOptions(format="rf64")).paths.values():
         assert soundfile.info(stem).frames == 48_000
         assert dict(chunks_of(stem))[b"bext"][602:] == b"A=PCM,\r\nx\0"

@@ -65,7 +65,7 @@ def test_killed_again_and_again_a_batch_ends_whole(tiny_model: Path) -> None:
 
 @pytest.mark.parametrize(("number", "whom"), [(signal.SIGINT, "group"), (signal.SIGTERM, "batch")])
 def test_an_interrupted_batch_drops_its_songs(number: signal.Signals, whom: str, tiny_model: Path) -> None:
-    """By Ctrl-C the workers hear it too; by `kill` the batch alone does."""
+    """Ctrl-C interrupts the workers as well; by `kill` the batch alone does."""
     write_songs(Path("music"), 6, seconds=60.0)
     process = start("music", "-o", "out", "-n", tiny_model, "-j", "2")
     wait_for(".duetto-*.part", 4, process)

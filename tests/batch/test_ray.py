@@ -73,7 +73,7 @@ def test_a_cluster_writes_the_same_bytes_though_a_worker_is_killed(cluster: Path
     )
     for song, record in there.items():
         assert record["outputs"].keys() == here[song]["outputs"].keys()
-        for key in ("status", "error", "sha256", "bundle", "parameters", "n_clipped", "audio_seconds"):
+        for key in ("status", "error", "sha256", "model", "parameters", "n_clipped", "audio_seconds"):
             assert record[key] == here[song][key]
     again = separate_files([tmp_path / "music"], tmp_path / "there", separator=separator, ray="auto")
     assert (again.n_skipped, again.n_failed) == (8, 1)

@@ -74,9 +74,9 @@ def test_the_manifest_tells_all(tiny_model: Path) -> None:
     assert record["song"] == str(path.absolute())
     assert (record["status"], record["error"], record["version"]) == ("done", None, package.__version__)
     assert record["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert record["bundle"] == hashlib.sha256(tiny_model.read_bytes()).hexdigest()
+    assert record["model"] == hashlib.sha256(tiny_model.read_bytes()).hexdigest()
     assert record["parameters"]["mask"] == "binary"
-    assert record["parameters"]["container"] == "WAV"
+    assert record["parameters"]["format"] == "wav"
     assert record["audio_seconds"] == 1.0
     assert record["seconds"] > 0
     assert record["n_clipped"] > 0
@@ -144,7 +144,7 @@ def test_what_is_not_there_as_it_was_is_done_again(change: Any, separator: Separ
 def test_another_option_or_bundle_does_everything_again(separator: Separator, here: Path) -> None:
     write_songs(Path("music"), 2)
     assert separate(separator) == ["done"] * 2
-    assert separate(separator, options=FileOptions(subtype="FLOAT")) == ["done"] * 2
+    assert separate(separator, options=FileOptions(bit_depth="32f")) == ["done"] * 2
     assert separate(Separator(separator.model, mask="binary")) == ["done"] * 2
     assert separate(Separator(separator.model, mask="binary", n_threads=1)) == ["skipped"] * 2
     other = Separator(write_model(here / "other.onnx", summary="another"), mask="binary")
@@ -212,7 +212,7 @@ def test_a_bundle_replaced_in_the_middle_changes_nothing_until_the_next_batch(he
 
     separate_files(["music"], "out2", separator=Separator(model), jobs=2, on_done=replace_bundle)
     assert killed == [True]
-    assert {record["bundle"] for record in records(Path("out2"))} == {first}
+    assert {record["model"] for record in records(Path("out2"))} == {first}
     assert stems(Path("out2")) == expected[1]
 
 

@@ -1,4 +1,4 @@
-"""Small batches: songs, a bundle, and what a folder of stems holds."""
+"""Small batches: songs, and what a folder of stems holds."""
 
 import json
 from pathlib import Path

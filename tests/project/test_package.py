@@ -53,7 +53,7 @@ PUBLIC = [
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> Path:
+def model_path(tmp_path: Path) -> Path:
     return write_model(tmp_path / "tiny.onnx")
 
 
@@ -115,10 +115,11 @@ def test_no_module_shadows_a_function(first: str) -> None:
 
 
 @pytest.mark.slow
-def test_importing_and_separating_load_no_heavy_library(song: Path, bundle: Path, tmp_path: Path) -> None:
+def test_importing_and_separating_load_no_heavy_library(song: Path, model_path: Path, tmp_path: Path) -> None:
     check = (
         "import duetto, sys\n"
-        f"done = duetto.Separator({str(bundle)!r}).separate_file({str(song)!r}, {str(tmp_path / 'out')!r})\n"
+        f"done = duetto.Separator({str(model_path)!r}).separate_file("
+        f"{str(song)!r}, {str(tmp_path / 'out')!r})\n"
         "print(len(done.paths), *{name.partition('.')[0] for name in sys.modules})"
     )
     n_stems, *loaded = python(check).split()
@@ -129,7 +130,7 @@ def test_importing_and_separating_load_no_heavy_library(song: Path, bundle: Path
 
 @pytest.mark.slow
 def test_separating_works_where_the_heavy_libraries_are_missing(
-    song: Path, bundle: Path, tmp_path: Path
+    song: Path, model_path: Path, tmp_path: Path
 ) -> None:
     block = (
         "import sys\n"
@@ -145,7 +146,7 @@ def test_separating_works_where_the_heavy_libraries_are_missing(
         "else:\n"
         "    sys.exit('not blocked')"
     )
-    outcome = duetto_apart("separate", song, "-n", bundle, "-o", tmp_path / "out", before=block)
+    outcome = duetto_apart("separate", song, "-n", model_path, "-o", tmp_path / "out", before=block)
     assert (outcome.code, outcome.err) == (0, [])
     assert [soundfile.info(path).frames for path in outcome.out] == [20000, 20000]
 

@@ -50,7 +50,7 @@ def names(folder):
 def test_a_disk_that_is_full_from_some_byte_on(tmp_path, separator, monkeypatch, form, share):
     """The error comes from the system's own write, below libsndfile and FFmpeg."""
     path = song(tmp_path / "song.wav")
-    options = FileOptions(container=form[0], template="{stem}.{ext}")
+    options = FileOptions(format=form[0].lower(), template="{stem}.{ext}")
     whole = separator.separate_file(path, tmp_path / "out", options).paths["accompaniment"]
     before = {each.name: each.read_bytes() for each in (tmp_path / "out").iterdir()}
     room = share * whole.stat().st_size
@@ -71,10 +71,10 @@ def test_a_disk_that_is_full_from_some_byte_on(tmp_path, separator, monkeypatch,
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
 @pytest.mark.parametrize("container", ["ogg", "opus", "m4a"])
 def test_a_limit_of_the_system_in_the_middle(tmp_path, container):
-    bundle = write_model(tmp_path / "tiny.onnx")
+    model_path = write_model(tmp_path / "tiny.onnx")
     path = song(tmp_path / "song.wav")
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000))"
-    arguments = ("separate", path, "-n", bundle, "-o", tmp_path / "out", "--format", container)
+    arguments = ("separate", path, "-n", model_path, "-o", tmp_path / "out", "--format", container)
     outcome = duetto_apart(*arguments, before=limit)
     assert (outcome.code, len(outcome.err)) == (1, 1)
     assert "cannot be written: File too large" in outcome.err[0]

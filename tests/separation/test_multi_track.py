@@ -34,7 +34,7 @@ def film(tmp_path_factory):
 
 
 def test_a_film_comes_back_with_both_stems_as_sound_tracks(separator, film, tmp_path):
-    done = separator.separate_file(film, tmp_path, FileOptions(container="VIDEO", audio_track="eng"))
+    done = separator.separate_file(film, tmp_path, FileOptions(format="video", audio_track="eng"))
     assert {name: path.relative_to(tmp_path).as_posix() for name, path in done.paths.items()} == {
         "stems": "tiny/film/film.mkv"
     }
@@ -54,7 +54,7 @@ def test_a_film_comes_back_with_both_stems_as_sound_tracks(separator, film, tmp_
     ("options", "name"), [({"stems": ("accompaniment",)}, "accompaniment"), ({"mix": {"vocals": -6}}, "mix")]
 )
 def test_a_film_with_one_sound_track(separator, film, tmp_path, options, name):
-    done = separator.separate_file(film, tmp_path, FileOptions(container="VIDEO", **options))
+    done = separator.separate_file(film, tmp_path, FileOptions(format="video", **options))
     assert done.paths == {name: tmp_path / f"tiny/film/{name}.mkv"}
     with av.open(str(done.paths[name])) as file:
         assert len(file.streams.audio) == 1
@@ -62,8 +62,8 @@ def test_a_film_with_one_sound_track(separator, film, tmp_path, options, name):
 
 
 def test_the_command_writes_a_film_and_a_stem_file(film, tmp_path):
-    bundle = write_model(tmp_path / "tiny.onnx")
-    common = ("separate", film, "-n", bundle, "-o", tmp_path / "out", "--audio-track", "2")
+    model_path = write_model(tmp_path / "tiny.onnx")
+    common = ("separate", film, "-n", model_path, "-o", tmp_path / "out", "--audio-track", "2")
     outcome = duetto(*common, "--format", "video", "--stem", "accompaniment")
     assert outcome.code == 0
     outcome = duetto(*common, "--format", "stem.mp4", "--bitrate", "128")
@@ -73,7 +73,7 @@ def test_the_command_writes_a_film_and_a_stem_file(film, tmp_path):
 
 def test_a_stem_file_holds_the_song_and_its_stems(separator, tmp_path):
     song = write_song(tmp_path / "song.wav", tone(440, 1.0, RATE), sample_rate=RATE)
-    done = separator.separate_file(song, tmp_path, FileOptions(container="STEM.MP4"))
+    done = separator.separate_file(song, tmp_path, FileOptions(format="stem.mp4"))
     assert done.paths == {"stems": tmp_path / "tiny/song/song.stem.mp4"}
     assert done.null_residual < 1e-6
     with av.open(str(done.paths["stems"])) as file:
@@ -99,7 +99,7 @@ def test_options_that_make_no_sense(options, reason):
 def test_a_song_without_pictures_is_refused_and_nothing_is_written(separator, tmp_path):
     song = write_song(tmp_path / "song.wav", sample_rate=RATE)
     with pytest.raises(AudioError, match="holds no pictures"):
-        separator.separate_file(song, tmp_path / "out", FileOptions(container="VIDEO"))
+        separator.separate_file(song, tmp_path / "out", FileOptions(format="video"))
     assert written(tmp_path) == ["song.wav"]
 
 
@@ -109,7 +109,7 @@ def test_a_song_without_pictures_is_refused_and_nothing_is_written(separator, tm
 @pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG", "OPUS", "MP3", "M4A"])
 def test_stems_go_to_file_objects(separator, tmp_path, container):
     song = write_song(tmp_path / "song.wav", noise(2, RATE, amplitude=0.3), sample_rate=RATE)
-    options = FileOptions(container=container)
+    options = FileOptions(format=container.lower())
     files = {"vocals": io.BytesIO(), "accompaniment": io.BytesIO()}
     done = separator.separate_file(song, files, options)
     assert done.paths == {}

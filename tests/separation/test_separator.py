@@ -296,7 +296,7 @@ def test_a_file_gives_the_same_stems_as_its_waveform(tmp_path):
 def test_a_clip_is_counted(tmp_path):
     song = write_song(tmp_path / "song.wav", np.full((1, 100), 1.5), subtype="FLOAT")
     assert (
-        Separator(ConstantModel(0)).separate_file(song, tmp_path, FileOptions(subtype="PCM_16")).n_clipped
+        Separator(ConstantModel(0)).separate_file(song, tmp_path, FileOptions(bit_depth="16")).n_clipped
         == 100
     )
 
@@ -311,7 +311,7 @@ def test_lossy_songs_become_float_wav_and_stems_may_be_lossy(tmp_path, rate, con
     separator = Separator(ConstantModel(0.3))
     done = separator.separate_file(song, tmp_path / "out")
     assert {(read(p)[0].container, read(p)[0].subtype) for p in done.paths.values()} == {("WAV", "FLOAT")}
-    lossy = separator.separate_file(song, tmp_path / "out", FileOptions(container=container))
+    lossy = separator.separate_file(song, tmp_path / "out", FileOptions(format=container.lower()))
     assert {read(path)[0].subtype for path in lossy.paths.values()} == {subtype}
 
 
@@ -323,7 +323,7 @@ def test_the_template_names_the_stems(tmp_path):
         stem: tmp_path / "out" / "tiny" / "My song" / f"{stem}.flac" for stem in ("vocals", "accompaniment")
     }
     own = separator.separate_file(
-        song, tmp_path, FileOptions(template="{stem}/{track}-{model}.{ext}", container="WAV")
+        song, tmp_path, FileOptions(template="{stem}/{track}-{model}.{ext}", format="wav")
     )
     assert own.paths["vocals"] == tmp_path / "vocals" / "My song-tiny.wav"
     assert own.paths["vocals"].is_file()

@@ -1,4 +1,4 @@
-"""The contract of everything that takes a song apart: bundles, conventional methods and oracles.
+"""The contract of everything that separates a song: models, conventional methods and oracles.
 
 A method or an oracle that is new in its register is tested here without another line.
 """
@@ -89,7 +89,7 @@ def test_the_same_song_gives_the_same_bytes(separate, rng):
 
 @pytest.mark.parametrize(
     "name", [*METHODS, *ORACLES], indirect=True
-)  # the tiny bundle's mask is |X| / (|X| + 1)
+)  # the tiny model's mask is |X| / (|X| + 1)
 def test_a_softer_song_has_softer_stems(separate, rng):
     loud = track(rng)
     soft = TrackAudio({source: SOFTER * samples for source, samples in loud.sources.items()}, 16_000)

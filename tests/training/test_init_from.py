@@ -50,8 +50,8 @@ def trained(settings: Config) -> Network:
 
 
 @pytest.fixture(params=[8, 16, 32], scope="module")
-def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> OnnxModel:
-    folder = tmp_path_factory.mktemp("bundle")
+def onnx_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> OnnxModel:
+    folder = tmp_path_factory.mktemp("model")
     save_weights(folder / "weights", trained(config()))
     return export(config(), folder / "weights", folder / "small.onnx", bits=request.param)
 
@@ -68,22 +68,22 @@ def run_mixtures(network: torch.nn.Module) -> None:
 
 @pytest.mark.parametrize("larger", [{}, {"growth": 40}])
 def test_an_initialised_network_has_the_masks_of_the_model_file(
-    bundle: OnnxModel, larger: dict[str, Any]
+    onnx_model: OnnxModel, larger: dict[str, Any]
 ) -> None:
     settings = config(**larger)
     network = build_network(settings.network, N_BINS).eval()
-    spectrogram = probe_input(bundle.metadata, 29)
-    expected = bundle.masks(spectrogram)
-    initialise_from(bundle.path, network)
+    spectrogram = probe_input(onnx_model.metadata, 29)
+    expected = onnx_model.masks(spectrogram)
+    initialise_from(onnx_model.path, network)
     assert np.abs(masks_of(network, spectrogram) - expected).max() < 1e-5
     unfold_norms(network, run_mixtures)
     assert np.abs(masks_of(network, spectrogram) - expected).max() < 1e-4
     assert np.abs(expected - 0.5).max() > 0.1
 
 
-def test_weights_get_their_usual_size_and_norms_the_statistics_of_their_inputs(bundle: OnnxModel) -> None:
+def test_weights_get_their_usual_size_and_norms_the_statistics_of_their_inputs(onnx_model: OnnxModel) -> None:
     network = build_network(config().network, N_BINS).eval()
-    initialise_from(bundle.path, network)
+    initialise_from(onnx_model.path, network)
     unfold_norms(network, run_mixtures)
     outputs_of: dict[torch.nn.Module, list[torch.Tensor]] = {}
     for module in network.modules():
@@ -104,17 +104,17 @@ def test_weights_get_their_usual_size_and_norms_the_statistics_of_their_inputs(b
         assert sizes.square().mean().sqrt() == pytest.approx(USUAL_SIZE, rel=1e-4)
 
 
-def test_batch_statistics_agree_with_the_unfolded_norms(bundle: OnnxModel) -> None:
+def test_batch_statistics_agree_with_the_unfolded_norms(onnx_model: OnnxModel) -> None:
     """Norms that are not unfolded are far from the statistics of a batch."""
     network = build_network(config().network, N_BINS)
-    initialise_from(bundle.path, network.eval())
+    initialise_from(onnx_model.path, network.eval())
     batch = torch.randn(12, 2, 48, N_BINS, generator=torch.Generator().manual_seed(9))
     drift = []
     for _ in range(2):
         with torch.inference_mode():
             expected = network.eval().masks(batch)
             drift.append(float((network.train().masks(batch) - expected).square().mean().sqrt()))
-        initialise_from(bundle.path, network)
+        initialise_from(onnx_model.path, network)
         unfold_norms(network, run_mixtures)
     before, after = drift
     assert 20 * after < before
@@ -122,12 +122,12 @@ def test_batch_statistics_agree_with_the_unfolded_norms(bundle: OnnxModel) -> No
 
 @pytest.mark.parametrize("name", ["duetto", "mir1k"])
 def test_models_that_ship_can_be_fine_tuned(name: str) -> None:
-    bundle = OnnxModel(model_files()[name])
-    metadata = bundle.metadata
+    onnx_model = OnnxModel(model_files()[name])
+    metadata = onnx_model.metadata
     network = build_network(load_config(name).network, metadata.stft.n_bins).eval()
-    initialise_from(bundle.path, network)
+    initialise_from(onnx_model.path, network)
     spectrogram = probe_input(metadata, 40)
-    assert np.abs(masks_of(network, spectrogram) - bundle.masks(spectrogram)).max() < 1e-4
+    assert np.abs(masks_of(network, spectrogram) - onnx_model.masks(spectrogram)).max() < 1e-4
 
 
 def test_another_kind_of_network_is_refused() -> None:
@@ -136,18 +136,18 @@ def test_another_kind_of_network_is_refused() -> None:
         initialise_from(model_files()["drnn"], network)
 
 
-def test_the_model_of_a_larger_network_is_refused(bundle: OnnxModel) -> None:
+def test_the_model_of_a_larger_network_is_refused(onnx_model: OnnxModel) -> None:
     with pytest.raises(ModelError, match=r"small\.onnx: cannot take these initial weights"):
-        initialise_from(bundle.path, build_network(config(width=4).network, N_BINS))
+        initialise_from(onnx_model.path, build_network(config(width=4).network, N_BINS))
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "text"])
-def test_a_damaged_bundle_is_named(bundle: OnnxModel, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_model_file_is_named(onnx_model: OnnxModel, tmp_path: Path, damage: str) -> None:
     path = tmp_path / "song.onnx"
     if damage == "cut":
-        shutil.copy(bundle.path, path)
+        shutil.copy(onnx_model.path, path)
         path.write_bytes(path.read_bytes()[:-500])
     if damage == "text":
-        path.write_text("no bundle at all")
+        path.write_text("no model at all")
     with pytest.raises(ModelError, match=r"song\.onnx: (cannot read the model file|damaged)"):
         initialise_from(path, build_network(config().network, N_BINS))

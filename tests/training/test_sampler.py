@@ -352,7 +352,7 @@ def test_instruments_of_another_song_join_a_song() -> None:
         0, range(40)
     )
     levels = np.abs(batch[:, 1]).mean(axis=(1, 2))
-    assert (levels < 5).any()  # tracks of the soft song alone
+    assert (levels < 5).any()  # tracks of the quiet song alone
     assert (levels > 20).any()
 
 

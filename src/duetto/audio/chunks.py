@@ -25,7 +25,9 @@ STORED_BITS = {
 }  # fmt: skip
 """The bits that a sample takes, for the subtypes that are not coded in blocks."""
 
-_EXTENSIBLE = 0xFFFE
+EXTENSIBLE = 0xFFFE
+"""The format tag of a chunk that has the true one 24 bytes after it."""
+
 _CHANNEL_BITMAP = 0x10000  # kAudioChannelLayoutTag_UseChannelBitmap
 _LAYOUTS = {  # other kAudioChannelLayoutTag_... whose channels stand in the order of WAV
     108 << 16 | 4: 0x33, 113 << 16 | 3: 0x7, 115 << 16 | 4: 0x107, 117 << 16 | 5: 0x37, 121 << 16 | 6: 0x3F,
@@ -42,6 +44,7 @@ class Chunks:
         promised: How many bytes they take, as the header says.
         there: How many bytes there are from `start` to the end of the file.
         format_tag: How WAV codes them: 1 for integers, 3 for floats...; 0 for AIFF.
+        format_at: Where the chunk begins that says so, in bytes; 0 where there is none.
         channel_mask: Which loudspeakers the channels are for, as WAV or AIFF says; 0 where neither does.
     """
 
@@ -50,6 +53,7 @@ class Chunks:
     there: int = 0
     format_tag: int = 0
     channel_mask: int = 0
+    format_at: int = 0
 
     @property
     def streamed(self) -> bool:
@@ -77,7 +81,7 @@ class Chunks:
 def read_chunks(file: BinaryIO, origin: int = 0) -> Chunks:
     """The chunks of a file that begins at byte `origin`."""
     file.seek(origin)
-    magic, long_size, coding = file.read(4), 0, (0, 0)
+    magic, long_size, coding, format_at = file.read(4), 0, (0, 0), 0
     if magic == b"riff":  # W64: 16-byte names, sizes include the 24 bytes of the header
         layout, start, own, align = "<4s12xQ", 40, 24, 8
     else:
@@ -90,10 +94,10 @@ def read_chunks(file: BinaryIO, origin: int = 0) -> Chunks:
         if name == b"ds64":
             long_size = int.from_bytes(file.read(16)[8:], "little")
         elif name == b"fmt ":
-            coding = _coding(file.read(24), layout[0])
+            coding, format_at = _coding(file.read(24), layout[0]), position
         elif name == b"data":
             promised = long_size if magic in (b"RF64", b"BW64") else size
-            return Chunks(position, promised, length - position, *coding)
+            return Chunks(position, promised, length - position, *coding, format_at)
         elif name == b"CHAN":
             coding = 0, _layout(file.read(8))
         elif name == b"SSND":  # its first 8 bytes are no audio
@@ -135,7 +139,7 @@ def _coding(content: bytes, order: str) -> tuple[int, int]:
     if len(content) < 16:
         return 0, 0
     (tag,) = struct.unpack_from(order + "H", content)
-    mask = struct.unpack_from(order + "I", content, 20)[0] if tag == _EXTENSIBLE and len(content) >= 24 else 0
+    mask = struct.unpack_from(order + "I", content, 20)[0] if tag == EXTENSIBLE and len(content) >= 24 else 0
     return tag, mask
 
 

@@ -14,6 +14,9 @@ EXTENSIONS = {
 }  # fmt: skip
 """The extension of each container that can be written. OPUS is OGG that holds the subtype OPUS."""
 
+BIT_DEPTHS = {"16": "PCM_16", "24": "PCM_24", "32": "PCM_32", "32f": "FLOAT", "64f": "DOUBLE"}
+"""The subtypes of bits per sample that can be asked for; "f" means floating point."""
+
 CONTAINERS = {extension: container for container, extension in EXTENSIONS.items()} | {".aif": "AIFF"}
 """The container of each extension."""
 

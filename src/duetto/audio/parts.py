@@ -141,6 +141,10 @@ def _chunked(file: BinaryIO, start: int, stop: int) -> list[Part]:
     magic, size = file.read(4), int.from_bytes(file.read(4), "little")
     if magic == b"BW64":
         patches[start] = b"RF64"  # the two differ in chunks that do not concern the samples
+    if magic == b"riff" and found.format_tag == chunks.EXTENSIBLE:
+        # libsndfile takes the samples of any extensible W64 for integers.
+        file.seek(found.format_at + 24)
+        patches[found.format_at] = file.read(2)
     unfilled = found.start and found.promised == 0 and found.there
     if unfilled and (size <= found.start - 8 or not chunks.chunks_follow(file, found.start)):
         # Its writer never filled in the size. libsndfile takes the 0 at its word and finds no samples.

@@ -53,7 +53,7 @@ class Record:
         error: why it failed.
         fingerprint: the song's, as `Output.fingerprint`.
         sha256: of the song's bytes.
-        bundle: SHA-256 of the bundle's bytes; the name of a method that has none.
+        model: SHA-256 of the model file; of a conventional method its name.
         parameters: all options that the stems depend on.
         outputs: stem -> file.
         audio_seconds: of the song that were separated.
@@ -61,7 +61,7 @@ class Record:
         n_clipped: samples that did not fit the output's integers and were saturated.
         null_residual: largest |sum of the stems - mixture|, full scale being 1; None where not all stems
             were written.
-        notes: what a user should hear of.
+        notes: what a user should know.
         version: of Duetto.
     """
 
@@ -70,7 +70,7 @@ class Record:
     error: str | None = None
     fingerprint: str = ""
     sha256: str = ""
-    bundle: str = ""
+    model: str = ""
     parameters: dict[str, Any]
     outputs: dict[str, Output]
     audio_seconds: float = 0.0

@@ -56,11 +56,11 @@ class Work:
 
     @property
     def model_id(self) -> str:
-        """The SHA-256 of the bundle, or the name of the method."""
+        """The SHA-256 of the model file, or the name of the method."""
         return self.model.sha256 if isinstance(self.model, OnnxModel) else self.model
 
     def parameters(self, song: Song) -> dict[str, Any]:
-        """All that the stems depend on besides the song and the bundle, as JSON gives it back."""
+        """All that the stems depend on besides the song and the model, as JSON gives it back."""
         options = {**asdict(self.options), "template": song.fill(self.options.template)}
         settings = asdict(self.settings)
         del settings["n_threads"]
@@ -73,7 +73,7 @@ class Work:
             song=song.key,
             status="failed",
             error=error,
-            bundle=self.model_id,
+            model=self.model_id,
             parameters=self.parameters(song),
             outputs={},
             version=duetto.__version__,
@@ -113,7 +113,7 @@ class Worker:
 
     def _unchanged(self, song: Song, previous: Record) -> Record | None:
         """The record of what is there already; None where anything is missing or differs."""
-        made_so = (previous.status, previous.bundle, previous.parameters)
+        made_so = (previous.status, previous.model, previous.parameters)
         if made_so != ("done", self._work.model_id, self._work.parameters(song)):
             return None
         fingerprint = _same(song.name, previous)
@@ -155,7 +155,7 @@ class Worker:
             status="done",
             fingerprint=before,
             sha256=sha256,
-            bundle=self._work.model_id,
+            model=self._work.model_id,
             parameters=self._work.parameters(song),
             outputs=outputs,
             audio_seconds=_duration(done, options),

@@ -114,7 +114,6 @@ def _track(_: click.Context, __: click.Parameter, value: str | None) -> int | st
 
 
 FORMATS = ("wav", "flac", "mp3", "ogg", "opus", "m4a", "stem.mp4", "video")
-_SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}
 _FORMATS_OF = {
     "bit_depth": ("wav", "flac"),
     "bitrate": ("mp3", "opus", "m4a", "stem.mp4", "video"),
@@ -137,7 +136,7 @@ _FILE_OPTIONS = (
     ),
     click.option(
         "--bit-depth",
-        type=click.Choice(list(_SUBTYPES)),
+        type=click.Choice(["16", "24", "32f"]),
         show_default="the song's own; 32f for a song in a lossy format",
         help="Bits per sample of wav and flac; 32f is 32-bit floating point.",
     ),
@@ -219,8 +218,8 @@ def to_file_options(context: click.Context) -> "FileOptions":
         )
     return FileOptions(
         template=options["template"],
-        container=options["format"] and options["format"].upper(),
-        subtype=_SUBTYPES.get(options["bit_depth"]),
+        format=options["format"],
+        bit_depth=options["bit_depth"],
         stems=(options["stem"],) if options["stem"] else STEMS,
         mix=options["mix"],
         start_seconds=options["start"],

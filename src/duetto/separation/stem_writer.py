@@ -12,13 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from duetto.audio import EXTENSIONS, AudioInfo, AudioReader, output_format
-from duetto.audio.formats import MULTI_TRACK, depth
+from duetto.audio.formats import BIT_DEPTHS, MULTI_TRACK, depth
 from duetto.audio.video_writer import video_extension
 from duetto.errors import AudioError, ConfigError
 from duetto.separation.remainder import STEMS, mix_block, null_residual, split_block, to_real
 from duetto.separation.stem_outputs import stem_outputs
 
 TEMPLATE = "{model}/{parent}/{track}/{stem}.{ext}"
+
+
+def _check_choice(option: str, value: str | None, choices: list[str]) -> None:
+    if value is not None and value not in choices:
+        raise ConfigError(f"{option}={value!r}: choose one of {', '.join(map(repr, choices))}")
 
 
 def _check_stems(stems: tuple[str, ...], mix: dict[str, float] | None) -> None:
@@ -42,10 +47,11 @@ class FileOptions:
 
     Attributes:
         template: path of a stem below the output folder.
-        container: "WAV", "FLAC", "MP3", ...; by default the song's own, or WAV if that is lossy. "VIDEO" is
-            the song's video file again with the stems as its sound, "STEM.MP4" a file for DJ software with
-            the song and its stems as sound tracks.
-        subtype: "PCM_16", "FLOAT", ...; by default the song's own depth.
+        format: "wav", "flac", "aiff", "w64", "rf64", "mp3", "ogg", "opus" or "m4a"; by default the song's
+            own, or "wav" if that is lossy. "video" is the song's video file again with the stems as its
+            sound, "stem.mp4" a file for DJ software with the song and its stems as sound tracks.
+        bit_depth: "16", "24" or "32" bits per sample, "32f" or "64f" for floating point; by default the
+            song's own.
         stems: which stems are written; those left out are neither encoded nor kept.
         mix: decibels by stem: one file, a song of these levels named "mix", is written in the stems' place;
             a stem that is not named is silent.
@@ -61,8 +67,8 @@ class FileOptions:
     """
 
     template: str = TEMPLATE
-    container: str | None = None
-    subtype: str | None = None
+    format: str | None = None
+    bit_depth: str | None = None
     stems: tuple[str, ...] = STEMS
     mix: dict[str, float] | None = None
     start_seconds: float = 0.0
@@ -70,6 +76,16 @@ class FileOptions:
     bitrate_kbps: float | None = None
     quality: float | None = None
     audio_track: int | str | None = None
+
+    @property
+    def container(self) -> str | None:
+        """The format as a key of `EXTENSIONS` or one of `MULTI_TRACK`; None for the song's own."""
+        return self.format and self.format.upper()
+
+    @property
+    def subtype(self) -> str | None:
+        """The bit depth in libsndfile's words; None for the song's own."""
+        return self.bit_depth and BIT_DEPTHS[self.bit_depth]
 
     @property
     def written(self) -> tuple[str, ...]:
@@ -84,6 +100,8 @@ class FileOptions:
         return ("mix",) if self.mix else self.stems
 
     def __post_init__(self) -> None:
+        _check_choice("format", self.format, [name.lower() for name in (*EXTENSIONS, *MULTI_TRACK)])
+        _check_choice("bit_depth", self.bit_depth, list(BIT_DEPTHS))
         _check_stems(self.stems, self.mix)
         if self.container == "STEM.MP4" and self.tracks != STEMS:
             raise ConfigError(

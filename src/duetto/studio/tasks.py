@@ -55,7 +55,7 @@ def separate_song(
             _check_length(name, done, sample_rate, max_seconds)
             progress(done, total)
 
-        options = FileOptions(template="{stem}.{ext}", container="WAV")
+        options = FileOptions(template="{stem}.{ext}", format="wav")
         done = _separator(model).separate_file(song, folder, options, progress=limited)
         with AudioReader(done.paths["vocals"]) as reader:
             info = reader.info
