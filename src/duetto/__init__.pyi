@@ -1,9 +1,13 @@
+from .audio import AudioFile as AudioFile
+from .audio import AudioInfo as AudioInfo
+from .audio import AudioReader as AudioReader
 from .audio import load_audio as load_audio
 from .audio import save_audio as save_audio
 from .batch.manifest import Output as Output
 from .batch.manifest import Record as Record
 from .batch.runner import Summary as Summary
 from .batch.runner import separate_files as separate_files
+from .dsp.stft import STFT as STFT
 from .errors import AudioError as AudioError
 from .errors import ConfigError as ConfigError
 from .errors import DatasetError as DatasetError
@@ -17,6 +21,7 @@ from .evaluation.bss_eval import TrackScores as TrackScores
 from .evaluation.bss_eval import bss_eval as bss_eval
 from .evaluation.bss_eval import si_sdr as si_sdr
 from .evaluation.datasets import load_tracks as load_tracks
+from .evaluation.evaluator import SeparatesWaveforms as SeparatesWaveforms
 from .evaluation.evaluator import evaluate as evaluate
 from .evaluation.report import Report as Report
 from .evaluation.report import TrackResult as TrackResult
@@ -24,6 +29,7 @@ from .evaluation.tracks import Track as Track
 from .evaluation.tracks import TrackAudio as TrackAudio
 from .models.metadata import ModelMetadata as ModelMetadata
 from .models.onnx_model import OnnxModel as OnnxModel
+from .models.registry import MaskModel as MaskModel
 from .models.registry import list_models as list_models
 from .separation.separator import Separator as Separator
 from .separation.separator import separate as separate

@@ -17,8 +17,8 @@ from duetto.training.losses import (
     KL_FLOOR,
     build_objective,
     discriminative_loss,
+    mid_and_side,
     reconstruction_loss,
-    to_mid_side,
 )
 from duetto.training.torch_stft import magnitude, stft_forward
 
@@ -130,7 +130,7 @@ def sources(n_channels: int = 2, batch_size: int = 3, n_samples: int = 20 * HOP)
 
 def test_mono_has_no_side() -> None:
     for mono in (sources(1), sources(1).expand(3, 2, 2, -1)):
-        found = to_mid_side(mono)
+        found = mid_and_side(mono)
         assert found.shape == (3, 2, 2, 20 * HOP)
         assert torch.equal(found[..., 0, :], mono[..., 0, :])
         assert not found[..., 1, :].any()
@@ -138,7 +138,7 @@ def test_mono_has_no_side() -> None:
 
 def test_to_mid_side_give_left_and_right_back() -> None:
     stereo = sources(2)
-    middle, side = to_mid_side(stereo).unbind(-2)
+    middle, side = mid_and_side(stereo).unbind(-2)
     assert torch.allclose(torch.stack([middle + side, middle - side], -2), stereo, atol=1e-7)
     assert torch.allclose(middle, stereo.mean(-2), atol=1e-7)
 
@@ -150,12 +150,12 @@ def test_to_mid_side_give_left_and_right_back() -> None:
 @pytest.mark.parametrize("n_recorded", [1, 2])
 def test_a_perfect_network_of_spectrograms_loses_nothing(n_channels: int, n_recorded: int) -> None:
     recorded = sources(n_recorded)
-    vocals = stft_forward(CENTRED, to_mid_side(recorded)[:, 0, :n_channels])
+    vocals = stft_forward(CENTRED, mid_and_side(recorded)[:, 0, :n_channels])
     network = Stub(lambda seen: vocals)
     loss = build_objective(spectrograms(n_channels))(network, recorded)
     assert loss.shape == ()
     assert float(loss) < 1e-5
-    mixture = stft_forward(CENTRED, to_mid_side(recorded).sum(1)[:, :n_channels])
+    mixture = stft_forward(CENTRED, mid_and_side(recorded).sum(1)[:, :n_channels])
     assert network.seen.shape == mixture.shape == (3, n_channels, CENTRED.n_bins, 21)
     assert torch.allclose(network.seen, mixture, atol=1e-5)
 

@@ -36,7 +36,7 @@ def _magnitude_objective(config: Config, stft: STFT, network: nn.Module, sources
 
 
 def _spectrogram_objective(config: Config, stft: STFT, network: nn.Module, sources: Tensor) -> Tensor:
-    sources = to_mid_side(sources)[:, :, : config.network.n_channels]
+    sources = mid_and_side(sources)[:, :, : config.network.n_channels]
     vocals, mixture = sources[:, 0], sources.sum(1)
     spectrogram = stft_forward(stft, mixture)
     estimate = network(spectrogram)
@@ -46,7 +46,7 @@ def _spectrogram_objective(config: Config, stft: STFT, network: nn.Module, sourc
     return loss + config.loss.spectrogram * of_spectrogram
 
 
-def to_mid_side(waveform: Tensor) -> Tensor:
+def mid_and_side(waveform: Tensor) -> Tensor:
     """Waveform (..., n_channels, n_samples), mono or stereo, to mid and side (..., 2, n_samples)."""
     first, last = waveform[..., 0, :], waveform[..., -1, :]
     return torch.stack([(first + last) / 2, (first - last) / 2], dim=-2)

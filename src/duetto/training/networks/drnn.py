@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from duetto.training.config import DRNNConfig
-from duetto.training.networks.layers import EPSILON, neighbours, next_frames, ratio_masks, repeat_edges
+from duetto.training.networks.layers import EPSILON, neighbours, next_frames, repeat_edges, soft_masks
 
 
 class DRNN(nn.Module):
@@ -89,7 +89,7 @@ class DRNN(nn.Module):
         activations = self.activations(magnitude)
         if self.config.joint_mask == "none":
             return activations
-        return ratio_masks(activations, self.config.joint_mask) * magnitude.unsqueeze(1)
+        return soft_masks(activations, self.config.joint_mask) * magnitude.unsqueeze(1)
 
     def masks(self, x: Tensor) -> Tensor:
         """Magnitude (batch_size, n_frames, n_bins) to masks in [0, 1], (batch_size, 2, n_frames, n_bins)."""
@@ -100,7 +100,7 @@ class DRNN(nn.Module):
         if self.config.n_outputs == 1:
             vocals = (activations.abs() / (magnitude.unsqueeze(1) + EPSILON)).clamp(0, 1)
             return torch.cat([vocals, 1 - vocals], dim=1)
-        return ratio_masks(activations, self.config.joint_mask).clamp(0, 1)
+        return soft_masks(activations, self.config.joint_mask).clamp(0, 1)
 
 
 def _layer(n_inputs: int, n_units: int, recurrent: bool, bias: bool) -> nn.Module:

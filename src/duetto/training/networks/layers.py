@@ -45,7 +45,7 @@ def neighbours(frames: Tensor, n_side: int) -> list[Tensor]:
     return [frames[:, k : k + n_inside] for k in range(2 * n_side + 1)]
 
 
-def ratio_masks(
+def soft_masks(
     activations: Tensor, kind: Literal["absolute", "squared", "linear", "none"] = "absolute"
 ) -> Tensor:
     """The masks of two sources, (batch_size, 2, ...), from activations of the same shape.

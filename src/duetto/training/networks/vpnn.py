@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from duetto.training.config import VPNNConfig
-from duetto.training.networks.layers import neighbours, next_frames, ratio_masks, repeat_edges
+from duetto.training.networks.layers import neighbours, next_frames, repeat_edges, soft_masks
 
 DARK = 0.0938
 """Where the first two components of a spectral colour are full (the papers' n)."""
@@ -101,7 +101,7 @@ class VPNN(nn.Module):
         """
         (held,) = state
         frames, held = next_frames(x, held, self.config.look_ahead, is_last)
-        return ratio_masks(self._run(frames)), [held]
+        return soft_masks(self._run(frames)), [held]
 
     def _run(self, frames: Tensor) -> Tensor:
         """Frames with those around them to what is read, (batch_size, 2, n_frames, n_bins)."""
@@ -116,7 +116,7 @@ class VPNN(nn.Module):
 
     def forward(self, magnitude: Tensor) -> Tensor:
         """Magnitude (batch_size, n_bins, n_frames) to estimates (batch_size, 2, n_bins, n_frames)."""
-        return ratio_masks(self.activations(magnitude)) * magnitude.unsqueeze(1)
+        return soft_masks(self.activations(magnitude)) * magnitude.unsqueeze(1)
 
     def masks(self, x: Tensor) -> Tensor:
         """Magnitude (batch_size, n_frames, n_bins) to masks in [0, 1], (batch_size, 2, n_frames, n_bins)."""
