@@ -86,9 +86,9 @@ def test_a_stem_file_holds_the_song_and_its_stems(separator, tmp_path):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"container": "STEM.MP4", "stems": ("vocals",)}, "holds both stems"),
-        ({"container": "STEM.MP4", "mix": {"vocals": 0}}, "holds both stems"),
-        ({"container": "VIDEO", "start_seconds": 1.0}, "written whole"),
+        ({"format": "stem.mp4", "stems": ("vocals",)}, "holds both stems"),
+        ({"format": "stem.mp4", "mix": {"vocals": 0}}, "holds both stems"),
+        ({"format": "video", "start_seconds": 1.0}, "written whole"),
     ],
 )
 def test_options_that_make_no_sense(options, reason):
