@@ -1,6 +1,5 @@
 """The command line: arguments and printing, nothing else. Rooms are imported when a command needs them."""
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -33,7 +32,10 @@ EXTRAS = (
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."""
-    multiprocessing.freeze_support()  # a worker process of a frozen program begins and ends here
+    if getattr(sys, "frozen", False):
+        import multiprocessing
+
+        multiprocessing.freeze_support()  # a worker process of a frozen program begins and ends here
     disable_telemetry()
     _occupy_closed_streams()
     signal.signal(signal.SIGTERM, _terminate)
