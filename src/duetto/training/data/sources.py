@@ -141,7 +141,7 @@ class _Reader:
         return Recording(
             held.get("vocals"),
             held.get("accompaniment"),
-            _first_fitting(self.config.sampling_weights, f"{MULTITRACK}{folder.name}", 1.0),
+            first_fitting(self.config.sampling_weights, f"{MULTITRACK}{folder.name}", 1.0),
             vocal_tracks=tuple(held[name] for name in kinds["vocals"]),
             tracks=tuple(held[name] for name in kinds["accompaniment"]),
         )
@@ -206,12 +206,12 @@ def _solo_files(config: DataConfig, root: Path) -> Iterator[SoloFile]:
                 raise DatasetError(f"{root / folder} holds no recordings; data.solo_{source} names it")
             for path in paths:
                 held_out = any(fnmatch(path.stem, pattern) for pattern in config.held_out_recordings)
-                weight = _first_fitting(config.sampling_weights, path.stem, 1.0)
-                bandwidth = _first_fitting(config.bandwidths, path.stem, math.inf)
+                weight = first_fitting(config.sampling_weights, path.stem, 1.0)
+                bandwidth = first_fitting(config.bandwidths, path.stem, math.inf)
                 yield SoloFile(path, source, held_out, weight, bandwidth)
 
 
-def _first_fitting(values: dict[str, float], name: str, default: float) -> float:
+def first_fitting(values: dict[str, float], name: str, default: float) -> float:
     """The value of the first pattern that fits a name."""
     return next((value for pattern, value in values.items() if fnmatch(name, pattern)), default)
 
