@@ -1,6 +1,5 @@
 """The command `reproduce`."""
 
-import logging
 import sys
 from pathlib import Path
 
@@ -35,6 +34,8 @@ def reproduce(
     finished run, scores it, and writes TABLE.md, TABLE.json and figures, our results beside the published
     ones. After an interruption the same command resumes.
     """
+    import logging
+
     from duetto.training.reproduce.paper_runner import reproduce as run
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)

@@ -1,8 +1,6 @@
 """The command `studio`."""
 
 import os
-import secrets
-import webbrowser
 from pathlib import Path
 
 import click
@@ -62,6 +60,9 @@ def studio(
     nothing is sent anywhere. Ctrl-C stops the studio. An address other than 127.0.0.1 needs a token, which
     is printed with the address of the page.
     """
+    import secrets  # here, as all that starts slowly: every command imports this file
+    import webbrowser
+
     from duetto.studio.configuration import StudioSettings
     from duetto.studio.server import serve
 
