@@ -142,7 +142,7 @@ def test_coding_is_for_the_rates_of_the_codec() -> None:
 def test_a_scene_begins_with_its_table_be_it_empty() -> None:
     assert parse_config({"mixing": {}}).mixing.scene is None
     assert parse_config({"mixing": {"scene": {}}}).mixing.scene == SceneConfig()
-    changed = load_config("drnn", ["mixing.scene.reverberation=0.25"]).mixing.scene
+    changed = load_config("huang2014/dnn", ["mixing.scene.reverberation=0.25"]).mixing.scene
     assert changed == SceneConfig(reverberation=0.25)
 
 
