@@ -2,7 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from duetto.cli import cli
 from duetto.cli.console import progress_bar
-from duetto.cli.separate import EXAMPLE
+from duetto.cli.separate import EXAMPLE, separate
 from duetto.models.registry import DEFAULT_MODEL, list_models
 from duetto.separation.stem_writer import TEMPLATE
 from duetto.training.checkpoint import RunProgress
@@ -57,7 +56,8 @@ def test_every_option_explains_itself(name: str) -> None:
     outcome = duetto(name, "--help")
     assert outcome.code == 0
     assert max(map(len, outcome.out)) <= 80
-    options = [parameter for parameter in cli.commands[name].params if parameter.param_type_name == "option"]
+    command = getattr(import_module(f"duetto.cli.{name}"), name)
+    options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
     assert all(option.help for option in options)  # type: ignore[attr-defined]
 
 
@@ -172,7 +172,7 @@ def test_a_method_separates_files_and_batches(here: Path, song: Path) -> None:
 
 def test_the_command_has_the_defaults_of_the_library() -> None:
     """Stated twice, so that help need not import the network's runtime."""
-    defaults = {parameter.name: parameter.default for parameter in cli.commands["separate"].params}
+    defaults = {parameter.name: parameter.default for parameter in separate.params}
     assert (defaults["model"], defaults["template"]) == (DEFAULT_MODEL, TEMPLATE)
 
 

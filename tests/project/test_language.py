@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from duetto.cli import cli
+from duetto.cli import COMMANDS
 from helpers.command_line import duetto
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +25,7 @@ def unwanted(text: str) -> list[str]:
     return [word for word in UNWANTED if re.search(rf"\b{word}\b", words, re.IGNORECASE)]
 
 
-@pytest.mark.parametrize("name", ["", *cli.commands])
+@pytest.mark.parametrize("name", ["", *COMMANDS])
 def test_help_uses_the_words_of_the_field(name: str) -> None:
     assert unwanted("\n".join(duetto(*name.split(), "--help").out)) == []
 

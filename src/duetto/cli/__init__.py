@@ -1,27 +1,31 @@
-"""The command line: arguments and printing, nothing else. Rooms are imported when a command needs them."""
+"""The command line: arguments and printing. What a command needs is imported when it is called."""
 
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import NoReturn
 
 import click
 
 from duetto import __version__
-from duetto.cli.check import check
 from duetto.cli.console import complain
-from duetto.cli.evaluate import evaluate
-from duetto.cli.export import export
-from duetto.cli.models import models
-from duetto.cli.plot import plot
-from duetto.cli.reproduce import reproduce
-from duetto.cli.separate import separate
-from duetto.cli.stream import stream
-from duetto.cli.studio import studio
-from duetto.cli.train import train
 from duetto.errors import DuettoError
 from duetto.models.telemetry import disable_telemetry
+
+COMMANDS = (
+    "separate",
+    "studio",
+    "check",
+    "stream",
+    "train",
+    "evaluate",
+    "export",
+    "reproduce",
+    "models",
+    "plot",
+)
 
 EXTRAS = (
     {"matplotlib": "eval", "scipy": "eval", "threadpoolctl": "eval"}
@@ -64,15 +68,21 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(0)
 
 
-class _InOrder(click.Group):
-    """Lists its commands in the order in which they were added, the most used first."""
+class _Commands(click.Group):
+    """Imports a command when it is named; lists all, the most used first."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"duetto.cli.{cmd_name}"), cmd_name)
+        return command
 
 
 @click.group(
-    cls=_InOrder,
+    cls=_Commands,
     invoke_without_command=True,
     context_settings={
         "help_option_names": ["-h", "--help"],
@@ -93,10 +103,6 @@ def cli(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
-
-
-for _command in (separate, studio, check, stream, train, evaluate, export, reproduce, models, plot):
-    cli.add_command(_command)
 
 
 def _occupy_closed_streams() -> None:
