@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from duetto.audio import AudioReader, load_audio, output_format
+from duetto.audio.tagging import read_tags
 from duetto.errors import AudioError
 from helpers.containers import (
     in_wav,
@@ -93,6 +94,8 @@ def test_sizes_that_differ_from_that_in_the_tag_print_no_warning(tmp_path, capfd
     tag_behind = struct.pack("<IIII8x", 2000, 40_000, 0, 0)
     for behind in (b"APETAGEX" + tag_behind + bytes(40_000), ID3V1, mp3, bytes(40_000)):
         samples_of(mp3 + behind)
+        (tmp_path / "behind.mp3").write_bytes(mp3 + behind)
+        read_tags(tmp_path / "behind.mp3")
     samples_of(mp3[: len(mp3) // 2])
     assert capfd.readouterr().err == ""
 

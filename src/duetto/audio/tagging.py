@@ -19,6 +19,7 @@ NO_MUTAGEN = (
 )
 """The note on what the extra `tags` would add: always the same, so that a run can say it once."""
 
+_ID3V1_BYTES = 128
 _BASIC_BY_CONTAINER = {"AIFF": ("title", "artist", "comment"), "W64": ()}
 
 
@@ -53,11 +54,13 @@ def _read_basic(song: Path | BinaryIO) -> Tags:
 
 
 def _first_part(file: BinaryIO) -> FileView:
-    """A file without its other parts, of which libsndfile would complain on standard error."""
+    """A file's first part with what is before it and its ID3v1 tag; libsndfile would complain of all else."""
     parts = find_parts(file)
-    first, last = parts[0], parts[-1]
-    before, after = (0, first.extents[0][0]), (last.extents[-1][1], file.seek(0, io.SEEK_END))
-    return FileView(file, (before, *first.extents, after), first.patches)
+    first, end = parts[0], parts[-1].extents[-1][1]
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(end, size - _ID3V1_BYTES))
+    tag = ((size - _ID3V1_BYTES, size),) if file.read(3) == b"TAG" else ()
+    return FileView(file, ((0, first.extents[0][0]), *first.extents, *tag), first.patches)
 
 
 def basic_texts(container: str, tags: Tags | None, *, name: Path) -> tuple[dict[str, str], list[str]]:
