@@ -55,7 +55,7 @@ def pip(*arguments: str | Path, of: Path = Path(sys.executable)) -> None:
 
 @pytest.mark.slow
 def test_the_wheel_holds_what_users_need_and_nothing_else(wheel: Path) -> None:
-    assert wheel.stat().st_size < 15e6  # nearly all of it the weights of three models
+    assert wheel.stat().st_size < 17e6  # nearly all of it the weights of three models
     names = set(zipfile.ZipFile(wheel).namelist())
     needed = {f"duetto/{path.relative_to(PACKAGE)}" for pattern in DATA for path in PACKAGE.rglob(pattern)}
     assert needed <= names

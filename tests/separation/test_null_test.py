@@ -88,11 +88,9 @@ def test_the_residual_and_the_clipped_samples_are_counted(tmp_path, data, bits, 
 
 def test_depths_are_brought_together():
     path = song(subtype="PCM_16")
-    result = null_test(separate(path, subtype="PCM_24"), path)
+    result = null_test(separate(path, bit_depth="24"), path)
     assert (result.bits, result.residual) == (24, 0)
-    assert (
-        null_test(separate(song("deep.wav", "PCM_24"), subtype="PCM_16"), Path("deep.wav")).residual <= 2**8
-    )
+    assert null_test(separate(song("deep.wav", "PCM_24"), bit_depth="16"), Path("deep.wav")).residual <= 2**8
 
 
 def test_what_differs_is_named():
