@@ -29,7 +29,7 @@ This page is written by `python scripts/papers_page.py` from the tables that `du
 SHIPPED = """## The models that ship, on all 825 test clips
 
 The paper scores 825 test clips of MIR-1K; the tables below have {n_table} of them.
-The other {n_others} are of singers that had no part in any choice.
+The other {n_others} were at hand only later.
 GNSDR / GSIR / GSAR of the vocals in dB:
 """
 

@@ -25,7 +25,7 @@ from duetto.separation.stem_writer import DEFAULT_OPTIONS, FileOptions, Separate
 Progress = Callable[[int, int], None]
 
 _BLOCK_SECONDS = 4
-SPEED_STEP = 0.05  # chosen on a validation set: docs/experiments.md
+SPEED_STEP = 0.05  # chosen on a validation set: docs/research/lab-notes
 
 
 class Separator:
