@@ -91,6 +91,15 @@ def test_without_shift_and_remix_the_sources_stay_together() -> None:
         assert np.array_equal(vocals - accompaniment, np.full(400, 100_000))
 
 
+def test_sources_that_stay_together_are_played_at_one_pitch_and_in_time(rng: np.random.Generator) -> None:
+    noise = rng.normal(size=(1, 6000)).astype(np.float32)
+    config = MixingConfig(pitch_semitones=3, circular_shift=False)
+    together = MixtureSampler([Recording(noise, noise)], config, n_samples=500, sample_rate=16_000, seed=0)
+    batch = together.batch(0, range(40))[:, :, 0]
+    assert np.array_equal(batch[:, 0], batch[:, 1])
+    assert len({excerpt.tobytes() for excerpt in batch[:, 0]}) == 40
+
+
 @pytest.mark.parametrize(("remix", "least", "most"), [(0.0, 0, 0), (0.5, 50, 150), (1.0, 150, 250)])
 def test_remix_is_the_probability_of_another_accompaniment(remix: float, least: int, most: int) -> None:
     batch = mixer(n_samples=1, remix=remix).batch(0, range(300))[:, :, 0]

@@ -225,13 +225,14 @@ class MixingConfig(_Table):
     n_frames: Positive = 100
     """Length of an excerpt in frames."""
     circular_shift: bool = True
-    """Rotate the vocals against the accompaniment by a random time."""
+    """Rotate the vocals against the accompaniment by a random time; else both stay in time and key."""
     remix: Probability = 0.0
     """Probability that the accompaniment is of another recording than the vocals."""
     gain_db: Annotated[float, Field(ge=0)] = 0.0
     """Largest random gain of the mixture, up or down."""
     pitch_semitones: Annotated[float, Field(ge=0)] = 0.0
-    """Largest change of pitch and tempo together (resampling), up or down, drawn for each source."""
+    """Largest change of pitch and tempo together (resampling), up or down, drawn for each source
+    but for the vocals and the accompaniment of one song without circular shift."""
     balance_db: Annotated[float, Field(ge=0)] = 0.0
     """Largest random gain of the vocals against the accompaniment, up or down."""
     balance_centre_db: float = 0.0

@@ -146,9 +146,13 @@ class MixtureSampler:
             band, music = singer, singer.accompaniment
         start = self._start_of_singing(vocals, rng)
         music_start = int(rng.integers(0, music.shape[-1]))
+        speed = music_speed = self._speed(rng)
         if band is singer and not self.config.circular_shift:
-            music_start = start
-        return singer, self._sung(singer, vocals, start, rng), self._played(band, music, music_start, rng)
+            music_start = start  # in time and in key
+        else:
+            music_speed = self._speed(rng)
+        sung = self._sung(singer, vocals, start, speed, rng)
+        return singer, sung, self._played(band, music, music_start, music_speed, rng)
 
     def _start_of_singing(self, vocals: Stored, rng: Rng) -> int:
         """The start of an excerpt; in scenes preferably of one in which there are vocals half of the time."""
@@ -165,12 +169,11 @@ class MixtureSampler:
         return start
 
     def _sung(
-        self, singer: Recording, vocals: Stored, start: int, rng: Rng
+        self, singer: Recording, vocals: Stored, start: int, speed: float, rng: Rng
     ) -> tuple[Waveform, list[Waveform]]:
         """Lead vocals (1, n_samples), and other takes of the same passage."""
         if self._scenes and happens(self._scenes.config.slow, rng):
             return self._slow(vocals, start, rng), []
-        speed = self._speed(rng)
         if not (self._scenes and singer.vocal_tracks):
             return self._excerpt(vocals, start, speed), []
         takes = [self._excerpt(track, start, speed) for track in singer.vocal_tracks]
@@ -187,9 +190,8 @@ class MixtureSampler:
         semitones = 12 * math.log2(slower) + rng.uniform(-2, 8)
         return transpose(self._excerpt(vocals, start, 1 / slower), semitones, self.sample_rate)
 
-    def _played(self, band: Recording, music: Stored, start: int, rng: Rng) -> Waveform:
+    def _played(self, band: Recording, music: Stored, start: int, speed: float, rng: Rng) -> Waveform:
         """Accompaniment (1 or 2, n_samples); that of a multitrack song is mixed anew."""
-        speed = self._speed(rng)
         if not (self._scenes and band.tracks):
             return self._excerpt(music, start, speed)
         tracks = [self._excerpt(track, start, speed) for track in band.tracks]
