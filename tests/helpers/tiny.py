@@ -47,7 +47,7 @@ class ConstantModel:
 
 
 class SpectrogramModel:
-    """Complex masks by a rule, or constant ones, a number for each channel; it keeps its inputs."""
+    """Complex masks by a rule, or constant ones, a number for each; it keeps its inputs."""
 
     def __init__(self, *rule: complex | Callable[[NDArray[np.complex64]], Any], n_channels: int = 2) -> None:
         self.rule = rule
@@ -60,7 +60,8 @@ class SpectrogramModel:
         self.inputs.append(spectrogram)
         (first, *_) = self.rule
         masks = first(spectrogram) if callable(first) else np.array(self.rule)[:, None, None]
-        return np.broadcast_to(masks, spectrogram.shape).astype(np.complex64)
+        shape = np.broadcast_shapes(np.shape(masks), spectrogram.shape[2:])[-3:]
+        return np.broadcast_to(masks, (1, *shape)).astype(np.complex64)
 
 
 def write_model(path: Path, **changes: Any) -> Path:

@@ -11,6 +11,8 @@ from helpers.tiny import SpectrogramModel
 
 Spectrogram = NDArray[np.complex64]
 RATE = 44100
+NARROW = 16000
+"""A rate at which nothing is above the band of the model."""
 
 
 def test_the_middle_goes_to_the_voice_and_the_side_to_the_music() -> None:
@@ -26,6 +28,32 @@ def test_each_of_middle_and_side_has_its_mask() -> None:
     vocals = Separator(SpectrogramModel(0.5, 0.25)).separate(song, RATE)["vocals"]
     middle, side = (song[0] + song[1]) / 2, (song[0] - song[1]) / 2
     np.testing.assert_allclose(vocals, [middle / 2 + side / 4, middle / 2 - side / 4], atol=1e-5)
+
+
+def test_cross_masks_cancel_an_instrument_at_the_left() -> None:
+    """Of a voice in the centre and an instrument at the left, the mid less the side is the voice."""
+    voice, instrument = noise(2, 2 * NARROW, amplitude=0.3)
+    vocals = Separator(SpectrogramModel(1, 0, -1, 0)).separate(np.stack([voice + instrument, voice]), NARROW)[
+        "vocals"
+    ]
+    np.testing.assert_allclose(vocals, [voice, voice], atol=1e-5)
+
+
+def test_the_third_mask_is_of_the_side_in_the_mid_and_the_fourth_of_the_mid_in_the_side() -> None:
+    song = noise(2, 2 * NARROW, amplitude=0.3)
+    vocals = Separator(SpectrogramModel(0.5, 0.25, 0.1, -0.3)).separate(song, NARROW)["vocals"]
+    mid, side = (song[0] + song[1]) / 2, (song[0] - song[1]) / 2
+    new_mid, new_side = mid / 2 + side / 10, side / 4 - 0.3 * mid
+    np.testing.assert_allclose(vocals, [new_mid + new_side, new_mid - new_side], atol=1e-5)
+    binary = Separator(SpectrogramModel(0.5, 0.25, 0.1, -0.3), mask="binary").separate(song, NARROW)["vocals"]
+    np.testing.assert_allclose(binary, [mid, mid], atol=1e-5)  # no cross masks
+
+
+@pytest.mark.parametrize("channels", [[1, 0], [0, 1], [1, -1]])
+def test_a_song_of_one_channel_has_no_cross_masks(channels: list[int]) -> None:
+    song = noise(1, 2 * NARROW, amplitude=0.3) * np.float32(channels)[:, None]
+    vocals = Separator(SpectrogramModel(0.25, 0.75, 0.5, 0.5)).separate(song, NARROW)["vocals"]
+    np.testing.assert_allclose(vocals, song / 4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("n_channels", "song_channels"), [(1, 1), (1, 2), (1, 6), (2, 1), (2, 6)])

@@ -111,12 +111,13 @@ def test_a_model_gives_the_networks_masks_at_any_length_and_batch(
             check_parity(model, trained, magnitude)
 
 
-@pytest.mark.parametrize("n_channels", [1, 2])
+@pytest.mark.parametrize(("n_channels", "cross_masks"), [(1, False), (2, False), (2, True)])
 @pytest.mark.parametrize("bits", [8, 16, 32])
 def test_a_unets_model_gives_its_complex_masks(
-    tmp_path: Path, rng: np.random.Generator, n_channels: int, bits: Bits
+    tmp_path: Path, rng: np.random.Generator, n_channels: int, cross_masks: bool, bits: Bits
 ) -> None:
-    settings = config(kind="unet", n_channels=n_channels, n_sub_bands=4, width=6, n_levels=2)
+    shape = {"n_channels": n_channels, "cross_masks": cross_masks}
+    settings = config(kind="unet", **shape, n_sub_bands=4, width=6, n_levels=2)
     torch.manual_seed(0)
     trained = build_network(settings.network, N_BINS)
     for name, held in trained.state_dict().items():  # as after some training, with norms to be folded in
@@ -138,9 +139,12 @@ def test_a_unets_model_gives_its_complex_masks(
         with torch.inference_mode():
             vocals = trained.eval()(torch.from_numpy(spectrogram).transpose(2, 3)).transpose(2, 3).numpy()
         found = model.masks(spectrogram)
-        assert found.shape == spectrogram.shape
+        assert found.shape == (3, n_channels * (1 + cross_masks), n_frames, N_BINS)
         assert found.dtype == np.complex64
-        error = np.abs(found * spectrogram - vocals).max() / np.abs(vocals).max()
+        products = spectrogram * found[:, :n_channels]
+        if cross_masks:
+            products += spectrogram[:, ::-1] * found[:, n_channels:]
+        error = np.abs(products - vocals).max() / np.abs(vocals).max()
         assert error < {8: 0.1, 16: 5e-3, 32: 1e-5}[bits]
 
 

@@ -1,5 +1,7 @@
 """The U-Net: where its inputs lie, what its masks depend on, and that all of it learns."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,10 @@ from torch import Tensor
 from duetto.dsp.stft import STFT
 from duetto.errors import ConfigError
 from duetto.models.onnx_model import from_planes, to_planes
+from duetto.training.checkpoint import save_weights
 from duetto.training.config import Config, UNetConfig
 from duetto.training.config_io import parse_config
+from duetto.training.init_from import initialise_from
 from duetto.training.networks import build_network
 from duetto.training.networks.unet import UNet
 from duetto.training.torch_stft import stft_forward
@@ -103,12 +107,38 @@ def test_masks_have_the_inputs_shape_and_are_finite_on_silence(n_channels: int, 
         assert torch.allclose(network(x), expected)
 
 
+def test_cross_masks_add_the_product_with_the_other_channel() -> None:
+    network, x = trained(n_channels=2, cross_masks=True), spectrogram(9, n_channels=2)
+    found = masks(network, x)
+    assert found.shape == (2, 4, N_BINS, 9)
+    (mid, side), (own_mid, own_side, side_in_mid, mid_in_side) = x.unbind(1), found.unbind(1)
+    expected = torch.stack([mid * own_mid + side * side_in_mid, side * own_side + mid * mid_in_side], 1)
+    with torch.inference_mode():
+        assert torch.allclose(network(x), expected, atol=1e-6)
+
+
+def test_cross_masks_begin_as_nothing_in_a_network_that_is_initialised_without(tmp_path: Path) -> None:
+    smaller, larger = trained(n_channels=2), trained(n_channels=2, cross_masks=True)
+    save_weights(tmp_path / "smaller.safetensors", smaller)
+    initialise_from(tmp_path / "smaller.safetensors", larger)
+    x = spectrogram(9, n_channels=2)
+    assert torch.equal(masks(larger, x)[:, :2], masks(smaller, x))
+    assert larger.head[2].weight.shape[0] == 2 * smaller.head[2].weight.shape[0]
+
+
+def test_cross_masks_need_two_channels() -> None:
+    with pytest.raises(ConfigError, match="cross_masks need n_channels=2"):
+        config(1920, cross_masks=True)
+
+
+@pytest.mark.parametrize("cross_masks", [False, True])
 @pytest.mark.parametrize("training", [True, False])
-def test_before_training_the_masks_are_equal(training: bool) -> None:
-    network = build(n_channels=2).train(training)
+def test_before_training_the_masks_are_equal(training: bool, cross_masks: bool) -> None:
+    network = build(n_channels=2, cross_masks=cross_masks).train(training)
     x = spectrogram(6, n_channels=2)
     found = masks(network, x)
-    assert torch.equal(found, torch.full(x.shape, 0.5 + 0j))
+    assert torch.equal(found[:, :2], torch.full(x.shape, 0.5 + 0j))
+    assert not found[:, 2:].any()
     with torch.inference_mode():
         assert torch.equal(network(x), x / 2)
 

@@ -2,8 +2,9 @@
 
 The graph maps a "magnitude" (batch_size, n_frames, n_bins) to "masks" (batch_size, n_sources, n_frames,
 n_bins) in [0, 1]. Or, as its metadata say, it maps a "spectrogram" (batch_size, 2 n_channels, n_frames,
-n_bins), the real and the imaginary part of each channel, to the vocals' complex "masks" of the same shape;
-its channels are the mid and the side of the song. The metadata are JSON under the key "duetto".
+n_bins), the real and the imaginary part of each channel, to the vocals' complex "masks" of the same shape, or
+of twice as many channels; see `MaskModel.masks`. The channels are the mid and the side of the
+song. The metadata are JSON under the key "duetto".
 
 The graph of a stateful model takes a sequence in chunks, as `StatefulModel.step` describes. It has an input
 "is_last", 0 or 1 without dimensions, and inputs "state.0", "state.1", ..., batch_size first. At the start
@@ -142,8 +143,12 @@ class OnnxModel:
     def _check_graph(self) -> None:
         """Ask for the masks of two frames."""
         probe = probe_input(self.metadata, 2)
-        shape = (1, 2, *probe.shape[1:]) if self.metadata.input == "magnitude" else probe.shape
-        promise = f"masks {shape} of a {self.metadata.input} {probe.shape}"
+        _, *shape = probe.shape
+        if self.metadata.input == "magnitude":
+            shapes = [(1, 2, *shape)]
+        else:
+            shapes = [(1, n * shape[0], *shape[1:]) for n in range(1, self.metadata.n_channels + 1)]
+        promise = f"masks {' or '.join(map(str, shapes))} of a {self.metadata.input} {probe.shape}"
         try:
             masks = self.masks(probe)
         except (*_RUNTIME_ERRORS, ValueError) as error:
@@ -152,7 +157,7 @@ class OnnxModel:
                 f"{self.path}: its metadata promise {promise}, its graph fails on it: {reason:.200}; "
                 "export it again"
             ) from error
-        if masks.shape != shape or masks.dtype != probe.dtype:
+        if masks.shape not in shapes or masks.dtype != probe.dtype:
             raise ModelError(
                 f"{self.path}: its metadata promise {promise}, its graph gives {masks.dtype} {masks.shape}; "
                 "export it again"

@@ -33,7 +33,8 @@ class MaskModel(Protocol):
 
         Returns:
             Of a magnitude the masks of the sources (batch_size, n_sources, n_frames, n_bins) in [0, 1]; of a
-            spectrogram the vocals' complex masks, of its shape.
+            spectrogram the vocals' complex masks, of its shape; of two channels there may be two cross masks
+            behind them, whose products with the other channel are added to the vocals.
         """
 
 

@@ -76,14 +76,23 @@ class Frontend:
             if self.mask == "binary":
                 by_source = binary_masks(by_source)
             return _masked(spectrogram, by_source["vocals"])
+        n_channels = self.metadata.n_channels
+        own, cross = masks[0, :n_channels], masks[0, n_channels:]
         if self.mask == "binary":
-            masks = (masks.real >= 0.5).astype(np.float32)  # where the vocals are louder than the rest
-        if masks.shape[1] == 1 or len(spectrogram) != 2:
-            return _masked(spectrogram, masks[0, 0])
-        one_channel = _frames_of_one_channel(spectrogram[..., : masks.shape[-1]])
+            own = (own.real >= 0.5).astype(np.float32)  # where the vocals are louder than the rest
+        if len(own) == 1 or len(spectrogram) != 2:
+            return _masked(spectrogram, own[0])
+        one_channel = _frames_of_one_channel(spectrogram[..., : own.shape[-1]])
         if one_channel.any():
-            masks[0, 1, one_channel] = masks[0, 0, one_channel]
-        return _masked(spectrogram, masks[0])
+            own[1, one_channel] = own[0, one_channel]
+        if len(cross) == 0 or self.mask == "binary":
+            return _masked(spectrogram, own)
+        cross[:, one_channel] = 0
+        n_bins = min(own.shape[-1], spectrogram.shape[-1])
+        from_other = spectrogram[::-1, :, :n_bins] * cross[..., :n_bins]
+        spectrogram = _masked(spectrogram, own)
+        spectrogram[..., :n_bins] += from_other
+        return spectrogram
 
 
 def downmix(spectrogram: Spectrogram) -> Spectrogram:

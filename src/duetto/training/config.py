@@ -96,6 +96,8 @@ class UNetConfig(_Table):
     kind: Literal["unet"] = "unet"
     n_channels: Literal[1, 2] = 1
     """Input channels: 1 is the mid channel, 2 is mid and side."""
+    cross_masks: bool = False
+    """Of two channels, also mask the side for the vocals' mid, and the mid for their side."""
     n_sub_bands: Positive = 10
     """Number of equal sub-bands of the spectrum that are stacked as channels."""
     width: Positive = 32
@@ -109,6 +111,12 @@ class UNetConfig(_Table):
     frequency_bottleneck: Positive = 8
     """Factor of the bottleneck of the layers along frequency, which keeps `least_frequencies` at least."""
     least_frequencies: Positive = 8
+
+    @model_validator(mode="after")
+    def _check_channels(self) -> "UNetConfig":
+        if self.cross_masks and self.n_channels == 1:
+            raise ValueError("cross_masks need n_channels=2")
+        return self
 
     @property
     def frame_grid(self) -> int:

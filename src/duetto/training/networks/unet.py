@@ -20,9 +20,11 @@ FLOOR = 1e-8
 
 
 class UNet(nn.Module):
-    """Sub-bands as channels, a U-Net whose skips are multiplied into its decoder, a complex mask.
+    """Sub-bands as channels, a U-Net whose skips are multiplied into its decoder, complex masks.
 
-    The song's channels are the mid and, with `n_channels=2`, the side (half of left minus right).
+    The song's channels are the mid and, with `n_channels=2`, the side (half of left minus right). With
+    `cross_masks` there are four masks, so that the vocals of each channel are a sum of both: an instrument on
+    one side of the stereo image can be cancelled by the other channel.
     """
 
     def __init__(self, config: UNetConfig, n_bins: int) -> None:
@@ -41,10 +43,11 @@ class UNet(nn.Module):
             self.up.append(_normalised(nn.ConvTranspose2d(wide, narrow, 2, 2, bias=False), narrow))
             self.decoders.append(_stage(config, level, narrow, n_positions))
         self.middle = _stage(config, config.n_levels, widths[-1], n_positions)
-        last = nn.Conv2d(config.width, n_inputs, 1)
+        last = nn.Conv2d(config.width, 2 * n_inputs if config.cross_masks else n_inputs, 1)
         nn.init.zeros_(last.weight)
         halves = torch.tensor([0.5, 0.0]).repeat(config.n_channels).repeat_interleave(config.n_sub_bands)
-        cast(Tensor, last.bias).data.copy_(halves)  # until something is learned the masks are equal
+        bias = nn.init.zeros_(cast(Tensor, last.bias))
+        bias.data[:n_inputs] = halves  # until something is learned the masks are equal
         self.head = nn.Sequential(nn.Conv2d(config.width + n_inputs, config.width, 1), nn.ReLU(), last)
 
     def masks(self, planes: Tensor) -> Tensor:
@@ -55,7 +58,7 @@ class UNet(nn.Module):
                 of each channel.
 
         Returns:
-            Masks of the same shape.
+            Masks of the same shape, with `cross_masks` followed by as many for the other channel.
         """
         return self._masks(planes, _WholeSequence())
 
@@ -116,7 +119,11 @@ class UNet(nn.Module):
         masks = self.masks(pairs.permute(0, 1, 4, 3, 2).flatten(1, 2))
         masks = masks.to(pairs.dtype)  # no complex numbers have the 16 bits of autocast
         pairs = masks.reshape(len(masks), -1, 2, *masks.shape[2:]).permute(0, 1, 4, 3, 2)
-        return spectrogram * torch.view_as_complex(pairs.contiguous())
+        complex_masks, n_channels = torch.view_as_complex(pairs.contiguous()), spectrogram.shape[1]
+        vocals = spectrogram * complex_masks[:, :n_channels]
+        if self.config.cross_masks:
+            vocals = vocals + spectrogram.flip(1) * complex_masks[:, n_channels:]
+        return vocals
 
     def _fold(self, maps: Tensor) -> Tensor:
         """Maps (batch_size, n, n_frames, n_bins) to (batch_size, n n_sub_bands, n_frames, n_positions)."""
