@@ -59,9 +59,25 @@ def test_the_owner_of_a_path_is_the_song_that_wrote_it_last(tmp_path: Path) -> N
         manifest.add(RECORD)
         manifest.add(replace(RECORD, song="/m/b.wav"))
     with Manifest(str(tmp_path)) as manifest:
-        assert manifest.find("/m/c.wav", [path, "a/other.wav"]) == (None, (replace(RECORD, song="/m/b.wav"),))
+        owners = manifest.find("/m/c.wav", [path, "a/other.wav"]).owners
+        assert owners == (replace(RECORD, song="/m/b.wav"),)
         assert manifest.find("/m/b.wav", [path]).owners == ()
-        assert manifest.find(RECORD.song, ["a/other.wav"]) == (RECORD, ())
+        assert manifest.find(RECORD.song, ["a/other.wav"]) == (RECORD, (), False)
+
+
+def test_records_of_another_version_are_noticed_until_their_songs_are_done_again(tmp_path: Path) -> None:
+    path = OUTPUT.path
+    with Manifest(str(tmp_path)) as manifest:
+        manifest._append(RECORD.to_line().replace(b'"model"', b'"bundle"'))
+        manifest.add(replace(RECORD, song="/m/b.wav", outputs={}))
+    with Manifest(str(tmp_path)) as manifest:
+        assert manifest.find(RECORD.song) == (None, (), True)
+        assert manifest.find("/m/c.wav", [path]) == (None, (), True)
+        assert manifest.find("/m/c.wav", ["a/other.wav"]) == (None, (), False)
+        assert not manifest.find("/m/b.wav").of_other_version
+        manifest.add(RECORD)
+    with Manifest(str(tmp_path)) as manifest:
+        assert manifest.find(RECORD.song, [path]) == (RECORD, (), False)
 
 
 @pytest.mark.parametrize("n_bytes", [1, 2, 100, 300])

@@ -112,6 +112,22 @@ def test_skipping_is_said_and_the_stems_are_named_all_the_same(tiny_model: Path)
     assert duetto("separate", path, "-o", "out", "-n", tiny_model, "--overwrite") == first
 
 
+def test_records_of_another_version_are_not_read_which_is_said_once(tiny_model: Path) -> None:
+    write_songs(Path("music"), 2)
+    command = ("separate", "music", "-o", "out", "-n", tiny_model)
+    first = duetto(*command)
+    manifest = Path("out/manifest.jsonl")
+    manifest.write_bytes(manifest.read_bytes().replace(b'"model"', b'"bundle"'))  # as before version 0.2
+    again = duetto(*command)
+    assert (again.code, again.out) == (0, first.out)
+    message, summary = again.err
+    assert "records of another version of Duetto" in message
+    assert "separated again" in message
+    assert summary.startswith("duetto: 2 of 2 songs separated")
+    third = duetto(*command)
+    assert [line.partition(";")[0] for line in third.err] == ["duetto: 0 of 2 songs separated"]
+
+
 def lose_a_stem() -> None:
     Path("out/tiny/even/000/vocals.wav").unlink()
 

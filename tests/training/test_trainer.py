@@ -120,7 +120,7 @@ def tensorboard(folder: Path) -> Any:
 
 
 def newest(folder: Path) -> Path:
-    (checkpoint,) = (path for path in folder.glob("checkpoint-*") if path.suffix != ".part")
+    (checkpoint,) = folder.glob("checkpoint-*")
     return checkpoint
 
 
@@ -584,7 +584,7 @@ def test_traces_of_a_kill_while_writing_are_overcome(dataset: Path, tmp_path: Pa
         train(settings, dataset, folder, accelerator="cpu", on_step=kill)
     older = shutil.copytree(newest(folder), folder / "checkpoint-00000004")
     (older / "weights.safetensors").unlink()  # its deletion had begun
-    half = folder / "checkpoint-00000012.part"
+    half = folder / ".checkpoint-00000012.part"
     half.mkdir()
     (half / "weights.safetensors").write_bytes(b"half")
     (folder / ".best.safetensors.part").write_bytes(b"half")

@@ -1,26 +1,26 @@
-"""Files that are whole or absent."""
+"""Files and folders that are whole or absent."""
 
 import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 
 @contextmanager
 def replacing(path: Path, *, unique: bool = False) -> Iterator[Path]:
-    """A temporary path beside `path`; its file moves there if the block ends well, and is removed if not.
+    """A temporary path beside `path`; what the block writes there moves to `path` if the block ends well.
 
-    Missing folders are made, and removed again after a failure. The file is on the disk before it takes its
-    name, so that a power failure leaves the old file or the new one.
+    After a failure it is removed. Missing parent folders are made, and removed again after a failure. All is
+    on the disk before it takes its name, so that a power failure leaves the old file or the new one.
 
     Args:
-        path: The file that is written.
+        path: The file that is written, or the folder, which must be new.
         unique: Whether the temporary name is random, since several processes may write the same file at once.
-            By default what a killed process left is overwritten by the next.
+            By default what a killed process left is removed by the next.
 
     Raises:
         OSError: The file cannot be written.
@@ -29,17 +29,25 @@ def replacing(path: Path, *, unique: bool = False) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not tempfile's: only their owner may read those. At most 246 bytes, so that the longest names work.
     part = path.with_name(f".duetto-{secrets.token_hex(4)}.part" if unique else f".{path.name[:60]}.part")
-    try:
+    _remove(part)
+    with ExitStack() as after_failure:
+        after_failure.callback(_remove, part, missing)
         yield part
-        flush(part)
+        for written in (*part.rglob("*"), part):
+            _flush(written)
         part.replace(path)
-        flush(path.parent)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        with suppress(OSError):  # a folder in use stays
-            for folder in missing:
-                folder.rmdir()
-        raise
+        _flush(path.parent)
+        after_failure.pop_all()
+
+
+def _remove(part: Path, folders: Sequence[Path] = ()) -> None:
+    """Remove what was written, and the folders that were made for it."""
+    if part.is_dir():
+        shutil.rmtree(part)
+    part.unlink(missing_ok=True)
+    with suppress(OSError):  # a folder in use stays
+        for folder in folders:
+            folder.rmdir()
 
 
 @contextmanager
@@ -56,7 +64,7 @@ def filling(file: BinaryIO) -> Iterator[Path]:
             shutil.copyfileobj(whole, file)
 
 
-def flush(path: Path) -> None:
+def _flush(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk."""
     if path.is_dir() and os.name != "posix":  # Windows opens no folders
         return

@@ -106,10 +106,13 @@ class Known(NamedTuple):
     Attributes:
         previous: the last record of the song.
         owners: records of other songs, one of whose stems has a path that a stem of this song may get.
+        of_other_version: whether one of these records cannot be read, since another version of Duetto wrote
+            it; it is left out.
     """
 
     previous: Record | None = None
     owners: tuple[Record, ...] = ()
+    of_other_version: bool = False
 
 
 class Manifest:
@@ -266,14 +269,16 @@ class _Index:
                 self.n_running = 1 if values["alone"] else self.n_running + 1
 
     def find(self, song: str, paths: Iterable[str]) -> Known:
-        offsets = {self._owners.get(_hash(path), -1) for path in paths}
-        records = (self._read(offset) for offset in sorted(offsets) if offset >= 0)
-        owners = (record for record in records if record and record.song != song)
-        return Known(self._read(self._offsets.get(song, -1)), tuple(owners))
+        offsets = {self._owners[name] for path in paths if (name := _hash(path)) in self._owners}
+        owners = [self._read(offset) for offset in sorted(offsets)]
+        previous = self._read(self._offsets[song]) if song in self._offsets else None
+        return Known(
+            previous,
+            tuple(record for record in owners if record and record.song != song),
+            of_other_version=None in owners or (previous is None and song in self._offsets),
+        )
 
     def _read(self, offset: int) -> Record | None:
-        if offset < 0:
-            return None
         self.file.seek(offset)
         return Record.from_line(self.file.readline())
 

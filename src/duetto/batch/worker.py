@@ -21,6 +21,10 @@ from duetto.separation.settings import SeparationSettings
 from duetto.separation.stem_writer import FileOptions, SeparatedFile, stem_paths
 
 Progress = Callable[[int, int], None]
+_OTHER_VERSION = (
+    "the manifest of the output folder has records of another version of Duetto in a form that this version "
+    "does not read: their songs are separated again, and their stems are overwritten"
+)
 
 
 @dataclass(frozen=True)
@@ -103,12 +107,15 @@ class Worker:
             previous = known.previous
             if previous and not self._work.overwrite and (kept := self._unchanged(song, previous)):
                 return kept
-            return self._separate(song, known.owners)
+            record = self._separate(song, known.owners)
+            if known.of_other_version and not self._work.overwrite:
+                return replace(record, notes=(*record.notes, _OTHER_VERSION))
+            return record
         except DuettoError as error:
             return self._work.failed(song, str(error))
         except OSError as error:
             return self._work.failed(song, f"{error.filename or song.name}: {error.strerror or error}")
-        except Exception as error:  # noqa: BLE001 - whatever one song provokes, the others go on
+        except Exception as error:  # noqa: BLE001 - a fault of ours fails this song, not the batch
             return self._work.failed(song, f"{song.name}: unexpected {type(error).__name__}: {error}")
 
     def _unchanged(self, song: Song, previous: Record) -> Record | None:

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -112,13 +112,13 @@ class JobService:
         folder = self.store.folder(job_id)
         folder.mkdir()
         self._n_arriving += 1
-        try:
-            yield job_id, folder
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        finally:
-            self._n_arriving -= 1
+        with ExitStack() as after_failure:
+            after_failure.callback(shutil.rmtree, folder, ignore_errors=True)
+            try:
+                yield job_id, folder
+            finally:
+                self._n_arriving -= 1
+            after_failure.pop_all()
 
     async def _receive(self, chunks: AsyncIterator[bytes], target: Path, announced: int | None) -> str:
         return await receive(

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from duetto.errors import DuettoError
@@ -69,7 +70,8 @@ async def receive(
         raise too_large
     check_space(target.parent, announced or max_bytes)
     digest, n_bytes, source, waiting = hashlib.sha256(), 0, aiter(chunks), bytearray()
-    try:
+    with ExitStack() as after_failure:
+        after_failure.callback(target.unlink, missing_ok=True)
         with target.open("xb") as file:
 
             def write(block: bytearray) -> None:
@@ -87,9 +89,7 @@ async def receive(
             write(waiting)
         if n_bytes == 0:
             raise RefusedError(400, "the file is empty (0 bytes); choose a file with audio in it")
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
+        after_failure.pop_all()
     return digest.hexdigest()
 
 

@@ -119,7 +119,7 @@ class WorkerPool:
                     worker = _start()
                     self._running.add(worker)
                 result = self._await(worker, ticket)
-            except BaseException as error:  # noqa: BLE001 - it is the ticket's, whatever it is
+            except Exception as error:  # noqa: BLE001 - who waits for the ticket gets every failure
                 ticket.future.set_exception(error)
             else:
                 ticket.future.set_result(result)
@@ -209,7 +209,7 @@ def _serve(connection: Connection) -> None:
                 if isinstance(error, BrokenPipeError):
                     raise
                 answer = ("failed", WorkerError(f"a file could not be read or written: {error.strerror}"))
-            except Exception as error:  # noqa: BLE001 - whatever one song provokes, the worker goes on
+            except Exception as error:  # noqa: BLE001 - a fault of ours fails this task, not the worker
                 answer = ("failed", WorkerError(f"unforeseen {type(error).__name__}: {error}"))
             connection.send(answer)
     except (EOFError, BrokenPipeError):

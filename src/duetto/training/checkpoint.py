@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from duetto.audio.atomic import flush, replacing
+from duetto.audio.atomic import replacing
 from duetto.errors import ConfigError, ModelError
 
 CONFIG, SUMMARY = "config.json", "summary.json"
@@ -49,24 +49,19 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write `folder`/checkpoint-STEP under a temporary name, rename it, then remove the older ones.
+    """Write `folder`/checkpoint-STEP, then remove the older ones.
 
     Raises:
         ConfigError: the folder cannot be written.
     """
     final = folder / f"checkpoint-{checkpoint.progress.step:08d}"
-    part = final.with_suffix(".part")
-    shutil.rmtree(part, ignore_errors=True)
     older = _checkpoints(folder)
     try:
-        part.mkdir()
-        (part / WEIGHTS).write_bytes(save(checkpoint.weights))
-        (part / PROGRESS).write_text(json.dumps(asdict(checkpoint.progress)), encoding="utf-8")
-        torch.save((checkpoint.optimisers, checkpoint.averaged), part / OPTIMISER)
-        for path in [*part.iterdir(), part]:
-            flush(path)
-        part.rename(final)
-        flush(folder)
+        with replacing(final) as part:
+            part.mkdir()
+            (part / WEIGHTS).write_bytes(save(checkpoint.weights))
+            (part / PROGRESS).write_text(json.dumps(asdict(checkpoint.progress)), encoding="utf-8")
+            torch.save((checkpoint.optimisers, checkpoint.averaged), part / OPTIMISER)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as the latter
         raise _unwritable(final, error) from error
     for path in older:
@@ -126,7 +121,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("checkpoint-*") if path.suffix != ".part")
+    return sorted(folder.glob("checkpoint-" + 8 * "[0-9]"))
 
 
 def _unwritable(path: Path, error: Exception) -> ConfigError:

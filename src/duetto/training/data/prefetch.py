@@ -92,7 +92,7 @@ def _work(mix: Mix, step: int, stride: int, queue: "Queue[Waveform | Exception]"
     while True:
         try:
             batch: Waveform | Exception = mix(step)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the training process reports it
+        except Exception as error:  # noqa: BLE001 - the training process raises and reports every failure
             batch = error
         if not _put(queue, batch) or isinstance(batch, Exception):
             return
