@@ -1,9 +1,9 @@
-"""Measures what the resolution-matched STFT is worth, and how a mask best goes on above the network's band.
+"""Measures what the resolution-matched STFT is worth, and how to extrapolate a mask above the network's band.
 
 Usage: python benchmarks/resolution_matched.py DATA [--model drnn] [--mixtures 16]
 
 DATA holds the folders "vocals" and "instrumental", whose files are mixed at equal energy and brought to
-44.1 kHz: every n-th vocals file of at least 8 s with every m-th piece of music. The network is one that
+44.1 kHz: every n-th vocals file of at least 8 s with every m-th recording of music. The network is one that
 learned at 16 kHz. First table: vocals SI-SDR below 8 kHz when the song is resampled to the network's rate,
 and when it is analysed at its own rate with frames of several lengths. Second: the full band, for several
 masks above the network's.
@@ -80,7 +80,7 @@ def row(name: str, scores: list[float], against: list[float]) -> None:
 
 
 def continuations() -> dict[str, Callable[[Waveform], Waveform]]:
-    """Ways to go on with a mask (n_bins, n_frames) above its band."""
+    """Extrapolations of a mask (n_bins, n_frames) above its band."""
 
     def by_mean(share: int) -> Callable[[Waveform], Waveform]:
         return lambda mask: np.abs(mask[-(mask.shape[0] // share) :]).mean(axis=0)

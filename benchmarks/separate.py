@@ -3,7 +3,7 @@
 Usage: python benchmarks/separate.py [--minutes 4 60] [--model duetto] [--runs 3]
 
 The songs are 44.1 kHz 16-bit stereo FLAC files, made of the bundled example song over and over, each time a
-little softer or louder. The figures of a length are the medians of its runs, its memory their maximum.
+little quieter or louder. The figures of a length are the medians of its runs, its memory their maximum.
 """
 
 import argparse

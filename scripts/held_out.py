@@ -3,7 +3,7 @@
 Usage: python scripts/held_out.py ../shared/data [--band FOLDER] [--model duetto] [--out metrics.json]
 
 Held-out recordings are in no training set of `duetto`. Every held-out voice is mixed at equal energy with
-music of every held-out kind, 12 s at most, in three ways: in mono; as a stereo scene with reverberation,
+music of every held-out kind, 12 s at most, in three forms: in mono; as a stereo scene with reverberation,
 equalisation and compression; and as a produced song, where nearly all vocals are compressed, equalised and
 reverberated, many are double-tracked, harmonised or echoed, and the mixture is compressed and limited. The
 clips of the held-out singer of MIR-1K are taken as they are. `--out` writes the scores for
@@ -99,9 +99,9 @@ def groups_of(data: Path, band: Path | None) -> dict[str, list[Track]]:
     voices = recordings(data, "vocals", *VOICES)
     singer = [track for track in load_tracks("mir1k", data / "mir-1k", split="all") if track.singer == SINGER]
     groups = {f"karaoke pop (MIR-1K, {SINGER})": singer}
-    for way, scene in (("mono", None), ("stereo scenes", SCENE), ("produced", PRODUCED)):
+    for form, scene in (("mono", None), ("stereo scenes", SCENE), ("produced", PRODUCED)):
         for kind, music in kinds.items():
-            groups[f"{kind}, {way}"] = [
+            groups[f"{kind}, {form}"] = [
                 Track(
                     f"{voice.stem} over {music[k % len(music)].stem}",
                     voice.stem,

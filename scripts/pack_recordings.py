@@ -1,4 +1,4 @@
-"""Packs excerpts of the training recordings into a small folder, for a machine that is lent for minutes.
+"""Packs excerpts of the training recordings into a small folder, for a machine that is available for minutes.
 
 Usage: python scripts/pack_recordings.py DATA PACK [--recipe duetto] [--megabytes 60]
 
@@ -6,7 +6,7 @@ PACK has the folders and file names of DATA, so the same recipe trains on it:
 
     duetto train duetto --data PACK -o runs/lent --set run.init_from=duetto --set run.precision=bf16-mixed
 
-Of every recording there is one excerpt from its middle, the longer, the higher its sampling weight; held-out
+Of every recording there is one excerpt from its middle, longer for a higher sampling weight; held-out
 recordings are whole. Excerpts are coded as Ogg Opus at 24 kbit/s and channel, of which nothing below 8 kHz is
 lost. The tracks of a multitrack song have the same excerpt.
 """

@@ -1,4 +1,4 @@
-"""Measures the studio's page in a browser: first paint, bytes transferred, and when a song can be heard.
+"""Measures the studio's page in a browser: first paint, bytes transferred, and the time until a song plays.
 
     python scripts/studio_page.py [--minutes 4] [--loads 10] [--pictures docs]
 
@@ -31,7 +31,7 @@ PLAY_AT_ONCE = """
 setInterval(() => {
   const player = window.studio?.player;
   if (player && !player.isPlaying) player.play();
-  if (player?.position > 0) window.heard ??= Date.now() / 1000;
+  if (player?.position > 0) window.playedAt ??= Date.now() / 1000;
 }, 10);
 """
 
@@ -68,13 +68,13 @@ def measure_song(browser: Any, studio: Studio, minutes: float) -> None:
     with opened(browser) as page:
         page.add_init_script(PLAY_AT_ONCE)
         page.goto(f"{studio.address}/#{job_id}")
-        while (heard := page.evaluate("window.heard")) is None:
+        while (played_at := page.evaluate("window.playedAt")) is None:
             page.wait_for_timeout(50)
     job = studio.client.get(f"/api/jobs/{job_id}").json()
     report(
         f"song of {minutes:g} minutes",
         separated_in_s=round(job["seconds"], 1),
-        heard_after_s=round(heard - job["finished"], 2),
+        played_after_s=round(played_at - job["finished"], 2),
     )
 
 

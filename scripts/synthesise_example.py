@@ -131,7 +131,7 @@ def score_curves() -> tuple[Signal, Signal, Signal]:
     previous_end = 0
     for beat, length, midi, consonant, vowel in MELODY:
         start, end = samples(beat), samples(beat + length)
-        # The tongue and the throat are in place before the note: a rest belongs to the note after it.
+        # Singers form the vowel before the note begins, so a rest has the formants of the note after it.
         pitch[previous_end:] = midi
         formants[..., previous_end:] = np.array(FORMANTS[vowel])[..., None]
         level[start:end] = np.linspace(1, 0.75, end - start)
@@ -171,7 +171,7 @@ def sing(rng: np.random.Generator) -> Signal:
         gain = vocal_tract(number * pitch[at], formants[..., at]) / np.sqrt(number)
         power += abs(gain) ** 2
         voice += (np.interp(np.arange(N_SAMPLES), at, gain) * harmonic).real
-    # A singer levels most of the difference between a loud open vowel and a soft closed one.
+    # Singers reduce most of the difference in level between open and closed vowels.
     voice *= level / np.interp(np.arange(N_SAMPLES), at, power) ** 0.4
     voice += 0.03 * np.sqrt(np.mean(voice**2)) * level * band(rng.standard_normal(N_SAMPLES), 1500, 9000)
     return voice / np.abs(voice).max()

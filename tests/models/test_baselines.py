@@ -158,14 +158,14 @@ def test_repeating_frames_are_found_whatever_lies_over_one_of_them(rng):
     music = np.tile(bar, 7)
     mixture = music.copy()
     mixture[20:25, 33] += 2
-    found = repeating_magnitude(mixture, n_similar=7, apart=8)
+    found = repeating_magnitude(mixture, n_similar=7, distance=8)
     np.testing.assert_allclose(found, music, atol=1e-6)
 
 
 def test_frames_that_are_taken_lie_apart():
     """All frames are alike in direction: with 10 frames between them 3 of 21 are taken, itself the first."""
     frames = np.ones((4, 1), np.float32) * np.float32(2) ** np.arange(21, dtype=np.float32)
-    found = repeating_magnitude(frames, n_similar=100, apart=10)
+    found = repeating_magnitude(frames, n_similar=100, distance=10)
     np.testing.assert_allclose(found[:, 0], 2.0**10)
 
 

@@ -33,7 +33,7 @@ class Part:
     """A part of a file.
 
     Attributes:
-        extents: The start and stop of the pieces that it consists of, in bytes.
+        extents: The start and stop of the ranges that it consists of, in bytes.
         patches: Bytes to show instead, by position.
         endless: Whether its length is a guess from its size, so that a far larger size has to be shown.
         unsure: Whether more or fewer samples may decode than libsndfile expects.

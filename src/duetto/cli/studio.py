@@ -19,14 +19,14 @@ COUNT = click.IntRange(min=1)
     "--token",
     envvar="DUETTO_STUDIO_TOKEN",
     show_default="none; random with a --host that other machines can reach",
-    help="What every client has to present; also read from DUETTO_STUDIO_TOKEN.",
+    help="Password of every client; also read from DUETTO_STUDIO_TOKEN.",
 )
 @click.option(
     "--allowed-host",
     "allowed_hosts",
     multiple=True,
     metavar="NAME",
-    help="Further host name under which the studio may be reached.",
+    help="Additional host name of the studio.",
 )
 @click.option(
     "-n",
@@ -39,11 +39,11 @@ COUNT = click.IntRange(min=1)
 )
 @click.option("--data", type=PATH, show_default="~/.local/share/duetto/studio", help="Folder of the songs.")
 @click.option("-j", "--jobs", "n_workers", type=COUNT, default=1, help="Number of songs separated at a time.")
-@click.option("--max-jobs", type=COUNT, default=64, help="Number of songs that may wait.")
+@click.option("--max-jobs", type=COUNT, default=64, help="Largest number of songs in the queue.")
 @click.option("--max-upload", "max_upload_mib", type=COUNT, default=512, help="Largest file in MiB.")
 @click.option("--max-minutes", type=POSITIVE, default=60, help="Longest song in minutes.")
-@click.option("--keep-days", type=POSITIVE, default=30, help="Songs are deleted after so many days.")
-@click.option("--keep-gb", type=POSITIVE, default=20, help="The oldest are deleted above so many gigabytes.")
+@click.option("--keep-days", type=POSITIVE, default=30, help="Days after which songs are deleted.")
+@click.option("--keep-gb", type=POSITIVE, default=20, help="Gigabytes above which the oldest are deleted.")
 @click.option("--browser/--no-browser", default=True, help="Open the page in the browser.")
 def studio(
     data: Path | None,
@@ -60,7 +60,7 @@ def studio(
     nothing is sent anywhere. Ctrl-C stops the studio. An address other than 127.0.0.1 needs a token, which
     is printed with the address of the page.
     """
-    import secrets  # here, as all that starts slowly: every command imports this file
+    import secrets  # here, since these modules would slow the start of every command
     import webbrowser
 
     from duetto.studio.configuration import StudioSettings

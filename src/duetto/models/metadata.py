@@ -1,4 +1,4 @@
-"""What describes a model, a network or a conventional method; of a network, as JSON in its file."""
+"""The metadata of a model, a network or a conventional method; those of a network are JSON in its file."""
 
 import dataclasses
 import json
@@ -27,29 +27,30 @@ class ModelMetadata:
         name: the name that users choose it by.
         summary: one line: which model, for what.
         paper: where the method was published.
-        sample_rate: Hz, at which the transform is meant.
+        sample_rate: sample rate in Hz that n_fft and hop_length refer to.
         n_fft: samples in a frame at that rate.
         hop_length: samples between frames at that rate.
         window: "sine" or "hann".
         input: "magnitude", of all channels together, or "spectrogram", complex; see `OnnxModel`.
-        n_channels: of a spectrogram: 1 is the mid of the song's channels, 2 the side as well.
+        n_channels: channels of a complex spectrogram: 1 is the mid of the song, 2 its mid and side.
         sources: names of the sources in the order of the masks.
         segment_seconds: length of the segments or chunks that a song is separated in.
         overlap_seconds: overlap of neighbouring segments, for models without a state.
-        first_frames: at least, in the first of the chunks from which a stateful model carries its state to
-            the next; 0 for a model without a state.
-        frame_grid: all chunks but the last are a multiple of so many frames; without a state, all segments
-            begin at a multiple of them.
-        look_ahead: later frames that a mask depends on: the masks of a stateful model come so many late.
-        stream_frames: frames in a chunk of a live stream; 0: chunks of `segment_seconds`.
+        first_frames: smallest number of frames of the first chunk of a stateful model; 0 for a model without
+            a state.
+        frame_grid: the number of frames of every chunk but the last is a multiple of this number; for a model
+            without a state, so is the first frame of every segment.
+        look_ahead: number of later frames that a mask depends on, by which the masks of a stateful model are
+            delayed.
+        stream_frames: number of frames of a chunk of a live stream; 0 for chunks of `segment_seconds`.
         n_passes: passes of test-time augmentation by default; see `Separator`.
-        n_parameters: weights of the network.
+        n_parameters: number of weights of the network.
         recipe: the resolved configuration that trained it.
         training_data: what it was trained on.
         licence: of the weights.
         metrics: scores with the protocol that gave them.
         project_version: of the Duetto that exported it.
-        probe: eight means of the masks of a fixed input, taken at export; `OnnxModel.verify` compares.
+        probe: eight means of the masks of a fixed input at export, which `OnnxModel.verify` compares.
     """
 
     format_version: int = FORMAT_VERSION

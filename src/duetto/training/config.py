@@ -173,7 +173,7 @@ class LossConfig(_Table):
     floor_db: Annotated[float, Field(le=0)] = -30.0
     """"sdr": energy of the error relative to the mixture below which the loss levels off."""
     missed: Annotated[float, Field(ge=0)] = 0.0
-    """"sdr": additional weight of errors of the spectrogram where the estimate is softer than the vocals."""
+    """"sdr": additional weight of errors of the spectrogram where the estimate is quieter than the vocals."""
 
 
 class SceneConfig(_Table):

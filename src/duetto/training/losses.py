@@ -88,8 +88,8 @@ def reconstruction_loss(config: LossConfig, target: Tensor, estimate: Tensor, mi
 
     With "l1" the mean absolute error relative to the mean magnitude of the mixture. With "sdr" the logarithm
     of the squared error relative to the energy of the mixture, a tenth of the SDR in decibels but for its
-    sign, a constant and the floor; errors of spectrograms may weigh more where an estimate is softer than its
-    target (`config.missed`).
+    sign, a constant and the floor; errors of spectrograms may weigh more where an estimate is quieter than
+    the target (`config.missed`).
 
     Args:
         config: the kind.

@@ -45,7 +45,7 @@ def breathe(waveform: Waveform, sample_rate: int, rng: Rng) -> Waveform:
         cepstrum = irfft(np.log(magnitude + 1e-4 * magnitude.max() + 1e-9), axis=0)
         cepstrum[n_quefrencies:-n_quefrencies] = 0
         envelope = np.exp(rfft(cepstrum, axis=0).real)
-        # one frame's loudness is kept, the 1e-4 above is not heard in pauses
+        # one frame's loudness is kept, the 1e-4 above is inaudible in pauses
         envelope *= np.sqrt(
             np.square(magnitude).sum(0, keepdims=True) / (np.square(envelope).sum(0, keepdims=True) + 1e-12)
         )

@@ -1,9 +1,9 @@
-"""Shows how far a song separated in pieces is from one pass over the whole.
+"""Shows how far a song separated in chunks is from one pass over the whole.
 
-Usage: python benchmarks/joins.py ../shared/data [--model duetto]
+Usage: python benchmarks/boundaries.py ../shared/data [--model duetto]
 
 Real voices over real music, two minutes each, in stereo: the difference of the vocals in dB of the song, by
-how long the pieces are.
+length of a chunk.
 """
 
 import argparse
