@@ -37,20 +37,10 @@ SINGER = "titon"
 SECONDS = 12
 ALONE_SECONDS = 30
 SCENE = SceneConfig(
-    backing_vocals=0,
-    harmony=0,
-    pause=0,
-    formant_shift=0,
-    vibrato=0,
-    rhythm=0,
-    lead=0,
-    mono=0,
-    master=0,
-    lossy_coding=0,
+    double_tracking=0.15, echo=0.1, reverberation=0.6, equalise=0.7, compress=0.4, distort=0.1, widen=0.6
 )
 """The voice and the music are those of the recordings."""
 PRODUCED = SceneConfig(
-    backing_vocals=0, pause=0, formant_shift=0, vibrato=0, rhythm=0, lead=0, mono=0, lossy_coding=0,
     reverberation=0.9, compress=0.9, equalise=0.9, double_tracking=0.4, harmony=0.4, echo=0.3,
     widen=0.9, distort=0.1, master=0.9,
 )  # fmt: skip

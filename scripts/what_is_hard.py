@@ -18,7 +18,7 @@ from duetto.evaluation.tracks import TrackAudio
 from duetto.training.config import SceneConfig
 from held_out import MUSIC, PRODUCED, VOICES, mix, recordings
 
-NOTHING = SceneConfig(**dict.fromkeys(SceneConfig.model_fields, 0))
+NOTHING = SceneConfig()
 EFFECTS = (
     "widen", "equalise", "compress", "distort", "master", "reverberation", "echo",
     "double_tracking", "harmony", "pitch_correction",

@@ -130,12 +130,13 @@ def test_a_mistake_is_named_with_what_would_be_right(override: str, said: str) -
 
 
 def test_coding_is_for_the_rates_of_the_codec() -> None:
+    coded = {"mixing": {"scene": {"lossy_coding": 0.1}}}
     for rate in (8000, 16000, 48000):
-        parse_config({"data": {"sample_rate": rate}, "mixing": {"scene": {}}})
+        parse_config({"data": {"sample_rate": rate}, **coded})
     held = {"data": {"sample_rate": 44100}}
     with pytest.raises(ConfigError, match=r"not for data\.sample_rate=44100.*set .*lossy_coding=0"):
-        parse_config({**held, "mixing": {"scene": {}}})
-    for scene in ({"lossy_coding": 0}, None):
+        parse_config({**held, **coded})
+    for scene in ({}, None):
         parse_config({**held, "mixing": {"scene": scene}})
 
 

@@ -12,12 +12,11 @@ RATE = 16_000
 N_SAMPLES = 6_000
 Waveform = NDArray[np.float32]
 
-NEVER = dict.fromkeys(SceneConfig.model_fields, 0.0)
 ALWAYS = dict.fromkeys(SceneConfig.model_fields, 1.0)
 
 
 def maker(**probabilities: float) -> SceneMaker:
-    return SceneMaker(SceneConfig.model_validate({**NEVER, **probabilities}), RATE)
+    return SceneMaker(SceneConfig.model_validate(probabilities), RATE)
 
 
 def noise(n_channels: int = 1, seed: int = 0) -> Waveform:
@@ -62,9 +61,9 @@ def test_another_source_is_as_loud_or_softer(source: str, lowest: float) -> None
     assert lowest - 0.2 < min(levels) < lowest / 2 < max(levels) < 0.2
 
 
-@pytest.mark.parametrize("probabilities", [ALWAYS, SceneConfig().model_dump()], ids=["always", "by default"])
-def test_scenes_are_stereo_finite_and_drawn_alike_from_one_seed(probabilities: dict[str, float]) -> None:
-    scenes = maker(**probabilities)
+@pytest.mark.parametrize("probability", [1.0, 0.3])
+def test_scenes_are_stereo_finite_and_drawn_alike_from_one_seed(probability: float) -> None:
+    scenes = maker(**dict.fromkeys(SceneConfig.model_fields, probability) | {"further_harmonies": 1})
     for seed in range(6):
         made = []
         for _ in range(2):

@@ -77,7 +77,7 @@ def unet_config(
     }
     values["network"] |= {"n_levels": 2, "n_blocks": list(n_blocks), "least_frequencies": 4}
     values["loss"] = {"kind": "l1", "discrimination": 0}
-    values["mixing"] = {"n_frames": 20, "remix": 0.5, "equal_level": True, "scene": {}}
+    values["mixing"] = {"n_frames": 20, "remix": 0.5, "equal_level": True, "scene": {"equalise": 0.5}}
     return parse_config(values)
 
 

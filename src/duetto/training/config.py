@@ -177,11 +177,11 @@ class LossConfig(_Table):
 
 
 class SceneConfig(_Table):
-    """Data augmentation of stereo scenes: the probability of each effect."""
+    """Data augmentation of stereo scenes: the probability of each effect, by default none."""
 
-    formant_shift: Probability = 0.4
+    formant_shift: Probability = 0.0
     """Shift the formants of the vocals and keep their pitch."""
-    vibrato: Probability = 0.15
+    vibrato: Probability = 0.0
     pitch_correction: Probability = 0.0
     """Correct the pitch of the vocals to the nearest semitone."""
     slow: Probability = 0.0
@@ -192,38 +192,38 @@ class SceneConfig(_Table):
     """Raise the treble of the vocals."""
     resonance: Probability = 0.0
     """Raise a narrow band of the vocals between 600 and 1800 Hz, as in belted notes."""
-    backing_vocals: Probability = 0.15
+    backing_vocals: Probability = 0.0
     """Add vocals of another recording."""
-    harmony: Probability = 0.1
+    harmony: Probability = 0.0
     """Add the same vocals transposed by a third, a fourth, a fifth or an octave."""
     further_harmonies: Annotated[int, Field(ge=0)] = 0
     """Largest number of further such parts where there is one."""
-    double_tracking: Probability = 0.15
+    double_tracking: Probability = 0.0
     double_tracking_apart: Probability = 0.0
     """Pan two takes of the vocals hard left and right, with little in the middle."""
     other_tracks: Probability = 0.0
     """Replace some tracks of a multitrack song with tracks of another song."""
-    echo: Probability = 0.1
-    reverberation: Probability = 0.6
+    echo: Probability = 0.0
+    reverberation: Probability = 0.0
     """Of the vocals; a third as often of the accompaniment."""
-    equalise: Probability = 0.7
-    compress: Probability = 0.4
+    equalise: Probability = 0.0
+    compress: Probability = 0.0
     """Compress the vocals."""
-    distort: Probability = 0.1
+    distort: Probability = 0.0
     """Distort the accompaniment; half as often the vocals."""
-    pause: Probability = 0.2
+    pause: Probability = 0.0
     """Silence a passage of the vocals; half as often of the accompaniment."""
-    widen: Probability = 0.6
+    widen: Probability = 0.0
     """Widen mono accompaniment to stereo; a fifth as often the vocals."""
-    rhythm: Probability = 0.3
+    rhythm: Probability = 0.0
     """Add synthesised drums, bass and guitar (`synthesis.rhythm`) to the accompaniment."""
-    lead: Probability = 0.2
+    lead: Probability = 0.0
     """Add a synthesised melody (`synthesis.lead`) to the accompaniment."""
-    master: Probability = 0.4
+    master: Probability = 0.0
     """Compress and limit the mixture."""
-    mono: Probability = 0.3
+    mono: Probability = 0.0
     """Make both channels alike."""
-    lossy_coding: Probability = 0.05
+    lossy_coding: Probability = 0.0
     """Code the mixture lossily; the coding error counts as accompaniment."""
 
 
@@ -252,7 +252,7 @@ class MixingConfig(_Table):
     equal_level: bool = False
     """Normalise both sources to the same level before `balance_db`."""
     scene: SceneConfig | None = None
-    """Stereo scenes with data augmentation, for which an empty table is enough; None mixes in mono."""
+    """Stereo scenes, with data augmentation or, with an empty table, without; None mixes in mono."""
 
 
 class OptimiserConfig(_Table):
