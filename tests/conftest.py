@@ -12,8 +12,15 @@ import pytest
 
 from helpers.tiny import write_model, write_stateful_model
 
-hypothesis.settings.register_profile("duetto", deadline=None)  # tests time nothing; a busy machine is slow
-hypothesis.settings.load_profile("duetto")
+# tests time nothing; a file that an example writes in a folder of the test replaces that of the one before
+COMMON = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.function_scoped_fixture]}
+hypothesis.settings.register_profile("all", **COMMON)
+hypothesis.settings.register_profile("quick", **COMMON, max_examples=10)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where slow tests are left out, Hypothesis makes fewer examples."""
+    hypothesis.settings.load_profile("quick" if config.option.markexpr == "not slow" else "all")
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def by_ffmpeg(path):
     channels = [channel.name for channel in frames[0].layout.channels]
     audio = np.concatenate([frame.to_ndarray().reshape(-1, len(channels)) for frame in frames])
     part = audio[RATE // 4 : 3 * RATE // 4] * np.hanning(RATE // 2)[:, np.newaxis]
-    peaks = np.abs(np.fft.rfft(part, 8 * RATE, axis=0)).argmax(axis=0) / 8
+    peaks = 2 * np.abs(np.fft.rfft(part, axis=0)).argmax(axis=0)
     return dict(zip(channels, (10 * round(hz / 10) for hz in peaks), strict=True))
 
 

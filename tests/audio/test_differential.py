@@ -25,6 +25,7 @@ def script():
     av.logging.restore_default_callback()
 
 
+@pytest.mark.slow
 def test_random_files_are_read_whole_or_refused(script):
     verdicts = {index: script.judged(script.case(index, SEED)) for index in range(N)}
     assert {index: verdict for index, verdict in verdicts.items() if "FAULT" in verdict} == {}
@@ -81,6 +82,7 @@ def test_the_byte_that_pads_an_aiff_of_one_byte_per_sample_is_no_sample(script, 
     assert script.judged(script.Case(form, "none", 8000, data, samples)) == "right"
 
 
+@pytest.mark.slow
 def test_an_encoder_keeps_the_low_frequency_channel_at_every_rate(script):
     form = next(form for form in script.FORMS if form.name == "M4A AAC")
     for rate in form.rates:

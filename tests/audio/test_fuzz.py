@@ -20,6 +20,7 @@ def fuzz():
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="limits of memory and time as Linux has them"
 )
@@ -53,6 +54,7 @@ def test_the_fuzzer_sees_faults_of_ours(fuzz, tmp_path):
     assert fuzz.attempt(tmp_path / "song", tmp_path / "out", good) == "refused"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill", ["os.kill(os.getpid(), 11)", "time.sleep(60)"])
 def test_the_fuzzer_sees_crashes_and_hangs_and_goes_on(fuzz, tmp_path, monkeypatch, kill):
     worker = tmp_path / "worker.py"

@@ -270,7 +270,7 @@ def test_channels_of_vorbis_and_opus_are_read_in_the_order_of_wav(n_channels, su
     """FFmpeg, which gives them in that order, is the reference."""
     import av
 
-    stored = np.concatenate([tone(300 + 100 * k, 1.0, rate) for k in range(n_channels)])
+    stored = np.concatenate([tone(300 + 100 * k, 0.5, rate) for k in range(n_channels)])
     data = ogg(stored, subtype, rate)
     with av.open(io.BytesIO(data)) as file:
         frames = [

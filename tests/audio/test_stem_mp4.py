@@ -45,7 +45,7 @@ def boxes(data):
 @pytest.mark.parametrize(
     "tags", [None, Tags({"title": ["Song"]}, (Picture(b"\x89PNG", "image/png", 3, ""),))]
 )
-@pytest.mark.parametrize("n_channels", [1, 2])
+@pytest.mark.parametrize("n_channels", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_file_has_what_dj_software_asks_for(tmp_path, n_channels, tags):
     path = tmp_path / "song.stem.mp4"
     sounds, writer = write(path, n_channels, tags)

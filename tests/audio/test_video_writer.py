@@ -13,7 +13,7 @@ from helpers.films import packets, sound_of, write_film
 from helpers.signals import decibels
 
 
-def music(n_channels=2, seconds=3.0, sample_rate=44_100):
+def music(n_channels=2, seconds=2.0, sample_rate=44_100):
     """Tones that begin and end, so that a delay shows."""
     time = np.arange(round(seconds * sample_rate)) / sample_rate
     steps = 1 + (time * 7).astype(int) % 5
@@ -30,7 +30,9 @@ def rewritten(path, film, sound, *, sample_rate, names=("accompaniment", "vocals
     return writer
 
 
-@pytest.mark.parametrize("start_seconds", [0.0, 0.013, 0.5])
+@pytest.mark.parametrize(
+    "start_seconds", [0.013, *(pytest.param(start, marks=pytest.mark.slow) for start in (0.0, 0.5))]
+)
 @pytest.mark.parametrize(
     ("extension", "sample_rate"),
     [("mp4", 44_100), ("mov", 48_000), ("mkv", 44_100), ("webm", 48_000)],
@@ -50,7 +52,7 @@ def test_sound_and_pictures_stay_in_time(tmp_path, extension, sample_rate, start
         copy, copy_begins = sound_of(out, track)
         assert begins - copy_begins == round(begins - copy_begins)  # a whole number of samples
         shift = round(begins - copy_begins)
-        inner = slice(8000, sound.shape[1] - 8000)
+        inner = slice(8000, 40_000)
         copy = copy[:, inner.start + shift : inner.stop + shift]
         original = sound[:, inner] * sign
         errors = [decibels(np.roll(copy, k, axis=1) - original, original) for k in range(-30, 31)]
@@ -118,6 +120,7 @@ def test_without_pyav_the_message_says_what_to_install(tmp_path, monkeypatch):
         rewritten(tmp_path / "out.mp4", film, music(), sample_rate=44_100)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_film(tmp_path):
     film = write_film(tmp_path / "film.mkv", [music(seconds=40)])
     sound = music(seconds=40).astype(np.float32)

@@ -12,7 +12,7 @@ import pytest
 from helpers.batches import records, stems, write_songs
 from helpers.command_line import WITHOUT_PRIVILEGES, command, duetto, duetto_apart
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = [pytest.mark.usefixtures("here"), pytest.mark.slow]  # batches in processes of their own
 
 
 def start(*arguments: str | Path) -> subprocess.Popen[bytes]:

@@ -88,6 +88,7 @@ for song in find_songs(sys.argv[1], "out"):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["m", "m/**/*.wav", "m/*/*.wav", "m/denied", "m/denied/*"])
 def test_a_folder_that_cannot_be_listed_is_told(name: str) -> None:
     touch("m/a.wav", "m/ok/b.wav", "m/denied/c.wav")

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
 
 from duetto.batch.manifest import Record
 from duetto.batch.runner import separate_files
@@ -13,6 +12,8 @@ from duetto.errors import ConfigError
 from duetto.separation.separator import Separator
 from helpers.batches import records, stems, write_songs
 from helpers.tiny import write_model
+
+pytestmark = pytest.mark.slow  # Ray starts processes
 
 KILL_ONCE = """
 import os, sys
@@ -41,6 +42,8 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for name in ("ORT_DISABLE_TELEMETRY", "CI", "GITHUB_ACTIONS", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)  # the tasks switch the telemetry off themselves
+    import ray  # slow to import, also where these tests are left out
+
     ray.init(
         num_cpus=2,
         object_store_memory=80_000_000,

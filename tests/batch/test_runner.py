@@ -29,6 +29,7 @@ from helpers.signals import noise
 from helpers.tiny import TinyModel, write_model
 
 pytestmark = pytest.mark.usefixtures("here")
+IN_PROCESSES = pytest.param(2, marks=pytest.mark.slow)
 
 
 @pytest.fixture
@@ -46,6 +47,7 @@ def separate(separator: Separator, **options: Any) -> list[str]:
     return [record.status for record in sorted(ended, key=lambda record: record.song)]
 
 
+@pytest.mark.slow
 def test_processes_and_this_one_write_the_same_bytes(tiny_model: Path) -> None:
     write_songs(Path("music"), 5)
     outcomes = [
@@ -88,13 +90,14 @@ def test_the_manifest_tells_all(tiny_model: Path) -> None:
         assert (output["n_bytes"], output["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
 
 
-def test_what_is_done_and_unchanged_is_skipped(separator: Separator) -> None:
+@pytest.mark.parametrize("jobs", [1, IN_PROCESSES])
+def test_what_is_done_and_unchanged_is_skipped(separator: Separator, jobs: int) -> None:
     write_songs(Path("music"), 3)
     assert separate(separator) == ["done"] * 3
     written = stems(Path("out"))
     times = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.wav")}
     n_records = len(records(Path("out")))
-    assert separate(separator) == separate(separator, jobs=2) == ["skipped"] * 3
+    assert separate(separator, jobs=jobs) == ["skipped"] * 3
     assert {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.wav")} == times
     assert len(records(Path("out"))) == n_records
     assert separate(separator, overwrite=True) == ["done"] * 3
@@ -179,11 +182,12 @@ def test_a_touched_song_is_known_by_its_content(separator: Separator) -> None:
     assert all(record["status"] == "done" for record in renewed.values())
 
 
-def test_a_failure_is_written_down_and_tried_again(separator: Separator) -> None:
+@pytest.mark.parametrize("jobs", [1, IN_PROCESSES])
+def test_a_failure_is_written_down_and_tried_again(separator: Separator, jobs: int) -> None:
     path, *_ = write_songs(Path("music"), 3)
     content = path.read_bytes()
     path.write_text("la la la\n" * 100)
-    assert separate(separator, jobs=2) == ["failed", "done", "done"]
+    assert separate(separator, jobs=jobs) == ["failed", "done", "done"]
     (failure,) = (record for record in records(Path("out")) if record["status"] == "failed")
     assert "000.wav" in failure["error"]
     assert failure["outputs"] == {}
@@ -214,6 +218,7 @@ def test_a_song_that_changes_while_it_is_read_fails(separator: Separator) -> Non
     assert stems(Path("out")) == {}
 
 
+@pytest.mark.slow
 def test_a_bundle_replaced_in_the_middle_changes_nothing_until_the_next_batch(here: Path) -> None:
     model = write_model(here / "model.onnx")
     first = hashlib.sha256(model.read_bytes()).hexdigest()
@@ -244,6 +249,7 @@ def kill_a_worker() -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_a_song_that_kills_its_process_fails_alone(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, here: Path
 ) -> None:
@@ -340,7 +346,9 @@ def test_songs_that_would_have_the_same_stems_are_refused(tiny_model: Path) -> N
     assert duetto("separate", ".", "-o", "out", "-n", tiny_model).code == 0
 
 
-@pytest.mark.parametrize("options", [(), ("-j", "2"), ("--format", "flac")])
+@pytest.mark.parametrize(
+    "options", [(), pytest.param(("-j", "2"), marks=pytest.mark.slow), ("--format", "flac")]
+)
 def test_stems_of_another_song_are_overwritten_only_on_demand(
     options: tuple[str, ...], tiny_model: Path
 ) -> None:
@@ -385,6 +393,7 @@ print(duetto.separate_files(["a.wav", "b.wav"], "out", separator=duetto.Separato
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["file", "stdin"])
 def test_a_program_whose_workers_cannot_start_ends(how: str, tiny_model: Path) -> None:
     """Without a guarded main part, or without a file, a worker ends before it has read its work."""

@@ -99,6 +99,7 @@ def test_errors_name_the_url_of_a_song(memory: fsspec.AbstractFileSystem, tiny_m
     assert outcome.err[0].startswith("duetto: memory://music/even/000.wav has no part from 99 to its end")
 
 
+@pytest.mark.slow
 def test_processes_read_and_write_urls(tiny_model: Path, here: Path) -> None:
     write_songs(Path("music"), 4)
     assert duetto("separate", "music", "-o", "expected", "-n", tiny_model).code == 0
@@ -143,6 +144,7 @@ def test_a_url_that_cannot_be_opened(tiny_model: Path) -> None:
         separate_files(["nonesuch://a/b.wav"], "out", separator=separator)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [("fsspec", ["memory://a.wav"]), ("ray", ["--example", "--ray", "auto"])],

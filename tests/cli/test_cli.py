@@ -65,6 +65,7 @@ def test_versions_agree() -> None:
     assert duetto("--version").out == [f"duetto, version {metadata.version('duetto')}"]
 
 
+@pytest.mark.slow
 def test_the_module_is_the_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "duetto", "--version"], capture_output=True, text=True, check=True
@@ -292,6 +293,7 @@ def test_only_the_first_process_speaks(
     assert (outcome.code, outcome.out, outcome.err) == (1, [], [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "extra", "arguments"),
     [
@@ -313,6 +315,7 @@ def test_a_missing_extra_gives_the_command_that_installs_it(
     ]
 
 
+@pytest.mark.slow
 def test_a_fault_of_our_own_is_no_missing_extra() -> None:
     outcome = duetto_apart("separate", "--example", before=without("numpy"))
     assert outcome.err[-1] == "ModuleNotFoundError: No module named 'numpy'"

@@ -13,7 +13,7 @@ import soundfile
 from helpers.command_line import command
 from helpers.files import write_song, written
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = [pytest.mark.usefixtures("here"), pytest.mark.slow]  # shells start the command
 
 
 def shell(arguments: list[str | Path], redirection: str) -> tuple[int, str]:

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import ShortTimeFFT
 
@@ -37,7 +37,6 @@ def naive(stft, waveform):
     return np.array([kernel @ (frame * window) for frame in frames]).reshape(-1, stft.n_bins)
 
 
-@settings(deadline=None)
 @given(transforms(), st.integers(1, 500))
 def test_forward_is_the_definition(stft, n_samples):
     waveform = noise(n_samples)
@@ -55,7 +54,6 @@ def test_forward_agrees_with_scipy(hop_length):
     np.testing.assert_allclose(ours[: n_frames - start], theirs[start:n_frames], atol=1e-4)
 
 
-@settings(deadline=None)
 @given(transforms(centred=True), st.integers(1, 700), st.sampled_from([(), (1,), (2,), (2, 3)]))
 def test_the_inverse_returns_every_sample(stft, n_samples, leading):
     waveform = noise((*leading, n_samples))
@@ -74,7 +72,6 @@ def test_the_very_last_sample_comes_back_at_real_sizes(window, n_fft, n_samples)
     np.testing.assert_allclose(stft.inverse(stft.forward(waveform), n_samples), waveform, atol=1e-6)
 
 
-@settings(deadline=None)
 @given(transforms(centred=False), st.integers(1, 700))
 def test_uncentred_frames_return_all_but_the_edges(stft, n_samples):
     waveform = noise(n_samples)
@@ -114,7 +111,6 @@ def test_the_sine_window_is_that_of_the_papers_and_its_square_is_hann():
 
 
 @given(transforms())
-@settings(deadline=None)
 def test_single_precision_stays_and_inputs_stay_unmodified(stft):
     waveform = noise((2, 900)) * 20
     before = waveform.copy()

@@ -12,7 +12,7 @@ from duetto.errors import MetricError
 from duetto.evaluation.bss_eval import GlobalMeans, TrackScores, bss_eval, global_means, score_track, si_sdr
 
 seeds = st.integers(0, 2**32 - 1)
-quick = settings(max_examples=10, deadline=None, phases=[Phase.generate])
+quick = settings(max_examples=10, phases=[Phase.generate])
 
 
 def lcg(state):
@@ -107,7 +107,7 @@ def test_figures_of_the_papers_own_estimates(clip, shared):
 # Two sources of 512 taps need this many samples to leave room for artefacts.
 @pytest.mark.slow
 @given(seeds, st.integers(1500, 9000), st.floats(0.01, 2))
-@settings(max_examples=6, deadline=None, phases=[Phase.generate])  # shrinking would take minutes
+@settings(max_examples=6, phases=[Phase.generate])  # shrinking would take minutes
 def test_equals_mir_eval(seed, n_samples, leakage):
     from mir_eval.separation import bss_eval_sources
 
@@ -166,7 +166,7 @@ def explicit_figures(references, estimates, n_taps):
 
 
 @given(seeds, st.sampled_from(["independent", "delayed copy", "combination", "one sample apart"]))
-@settings(max_examples=20, deadline=None, phases=[Phase.generate])
+@settings(max_examples=20, phases=[Phase.generate])
 def test_equals_the_definition_also_where_references_are_dependent(seed, kind):
     references, estimates = leaky_pair(seed, 300)
     if kind == "delayed copy":

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 from duetto.cli import main
 
@@ -18,17 +19,24 @@ class Outcome:
     code: int
     out: list[str]
     err: list[str]
+    out_bytes: bytes = b""
 
 
-def duetto(*arguments: str | Path) -> Outcome:
+def duetto(*arguments: str | Path, stdin: bytes = b"") -> Outcome:
     """Run a command in this process."""
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", "surrogateescape") for _ in range(2))
     previous = signal.getsignal(signal.SIGTERM)
     try:
-        with redirect_stdout(out), redirect_stderr(err):
+        with (
+            redirect_stdout(out),
+            redirect_stderr(err),
+            patch("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin))),
+        ):
             main([os.fspath(argument) for argument in arguments])
     except SystemExit as end:
-        return Outcome(end.code, _lines(out), _lines(err))  # type: ignore[arg-type]
+        out.flush()
+        out_bytes = out.buffer.getvalue()  # type: ignore[attr-defined]
+        return Outcome(end.code, _lines(out), _lines(err), out_bytes)  # type: ignore[arg-type]
     finally:
         signal.signal(signal.SIGTERM, previous)
     raise AssertionError("main returned")

@@ -47,9 +47,10 @@ class StudioClient(httpx.Client):
 
 
 @contextmanager
-def running(chosen: StudioSettings) -> Iterator[StudioClient]:
-    """A studio on a free port of this machine, and its client."""
+def running(chosen: StudioSettings, *, separates: bool = True) -> Iterator[StudioClient]:
+    """A studio on a free port, and its client; one that does not separate starts no processes."""
     server = make_server(chosen)
+    server.config.lifespan = "on" if separates else "off"
     app = cast(FastAPI, server.config.app)
     with listen(dataclasses.replace(chosen, host="127.0.0.1", port=0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -62,6 +63,7 @@ def running(chosen: StudioSettings) -> Iterator[StudioClient]:
         finally:
             server.should_exit = True
             thread.join(TIMEOUT_SECONDS)
+            app.state.service.close()
     assert not thread.is_alive()
     assert app.state.service.pids == []
 

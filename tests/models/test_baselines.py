@@ -112,7 +112,7 @@ def test_mlrr_takes_spectra_of_either_dictionary_for_that_source():
     voice, music = MLRR().dictionaries.values()
     changes = np.abs(np.sin(np.arange(80) / 7)).astype(np.float32)
     for dictionary, is_voice in ((voice, True), (music, False)):
-        for spectrum in dictionary[:, ::25].T:
+        for spectrum in dictionary[:, ::50].T:
             magnitude = np.outer(changes, spectrum)
             mask = MLRR().masks(magnitude[None])[0, 0]
             vocals = (mask * magnitude)[:, 7:].sum() / magnitude[:, 7:].sum()

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import onnx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
@@ -137,7 +137,7 @@ def test_a_file_truncated_anywhere_is_a_model_error(tiny_model, tmp_path):
         one_line(excinfo, path)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(max_examples=50)
 @given(st.data())
 def test_a_changed_byte_is_a_model_error_or_harmless(tiny_model, tmp_path, data):
     content, path = bytearray(tiny_model.read_bytes()), tmp_path / "damaged.onnx"

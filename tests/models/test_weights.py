@@ -27,6 +27,7 @@ def test_the_default_model_ships() -> None:
     assert DEFAULT_MODEL in model_files()
 
 
+@pytest.mark.slow
 def test_the_default_model_finds_the_voice_of_the_example() -> None:
     stems = runpy.run_path(str(ROOT / "scripts/synthesise_example.py"))["synthesise"]()
     mixture = stems["vocals"] + stems["accompaniment"]

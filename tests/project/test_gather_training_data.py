@@ -104,6 +104,7 @@ def rows(data: Path) -> dict[str, dict[str, str]]:
         return {row["file"]: row for row in csv.DictReader(file, delimiter="\t")}
 
 
+@pytest.mark.slow
 def test_what_fits_is_written_and_nothing_else(gathered: tuple) -> None:
     data, _ = gathered
     found = sorted(path.relative_to(data).as_posix() for path in data.rglob("*.flac"))
@@ -117,6 +118,7 @@ def test_what_fits_is_written_and_nothing_else(gathered: tuple) -> None:
     assert sorted(rows(data)) == found
 
 
+@pytest.mark.slow
 def test_voices_are_mono_and_all_is_at_the_rate_of_the_training(gathered: tuple) -> None:
     data, _ = gathered
     for name, n_channels, seconds in (("sung/ann-000", 1, 2), ("music/band-000", 2, 2)):
@@ -124,6 +126,7 @@ def test_voices_are_mono_and_all_is_at_the_rate_of_the_training(gathered: tuple)
         assert (info.channels, info.samplerate, info.frames) == (n_channels, RATE, seconds * RATE)
 
 
+@pytest.mark.slow
 def test_what_was_too_loud_is_scaled_and_what_was_not_is_as_it_was(gathered: tuple) -> None:
     data, _ = gathered
     loud, _ = soundfile.read(data / "songs" / "one" / "bass.flac")
@@ -132,12 +135,14 @@ def test_what_was_too_loud_is_scaled_and_what_was_not_is_as_it_was(gathered: tup
     assert np.sqrt(np.mean(soft**2)) == pytest.approx(0.05 / np.sqrt(2), rel=0.05)  # half of the band
 
 
+@pytest.mark.slow
 def test_short_clips_are_joined_without_their_silence(gathered: tuple) -> None:
     data, _ = gathered
     shouts, _ = soundfile.read(data / "sung" / "shouts-000.flac")
     assert shouts.size == pytest.approx(5 * 0.5 * RATE, rel=0.05)
 
 
+@pytest.mark.slow
 def test_the_manifest_says_where_a_file_is_from_and_its_licence(gathered: tuple) -> None:
     data, _ = gathered
     row = rows(data)["sung/ann-000.flac"]
@@ -148,6 +153,7 @@ def test_the_manifest_says_where_a_file_is_from_and_its_licence(gathered: tuple)
     assert rows(data)["sung/shouts-000.flac"]["source"] == "Debian game-data"
 
 
+@pytest.mark.slow
 def test_what_is_left_out_is_reported(gathered: tuple) -> None:
     _, ended = gathered
     assert "broken.ogg" in ended.stderr

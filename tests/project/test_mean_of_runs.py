@@ -1,10 +1,10 @@
 """The mean of two runs: its weights, and its summary."""
 
 import json
-import subprocess
-import sys
+import runpy
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -37,7 +37,9 @@ def write_run(folder: Path, n_blocks: list[int]) -> torch.nn.Module:
     return network
 
 
-def test_weights_are_the_mean_with_the_initial_weights_of_the_second_run(tmp_path: Path) -> None:
+def test_weights_are_the_mean_with_the_initial_weights_of_the_second_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second = write_run(tmp_path / "first", [1]), write_run(tmp_path / "second", [1, 2])
     for network, name in ((first, "first"), (second, "second")):
         if name == "second":
@@ -46,7 +48,9 @@ def test_weights_are_the_mean_with_the_initial_weights_of_the_second_run(tmp_pat
         for weight in network.state_dict().values():
             weight.add_(torch.randn_like(weight) if weight.is_floating_point() else 3)
         save_file(network.state_dict(), tmp_path / name / "best.safetensors")
-    subprocess.run([sys.executable, SCRIPT, "first", "second", "both"], check=True, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["", "first", "second", "both"])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
     mean, after = load_file(tmp_path / "both" / "best.safetensors"), second.state_dict()
     assert mean.keys() == after.keys() > first.state_dict().keys()
     for key, value in mean.items():

@@ -51,6 +51,7 @@ def data(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_a_pack_is_small_and_the_recipe_trains_on_it(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pack, recipe = data.parent / "pack", str(data.parent / "small.toml")
     monkeypatch.setattr(sys, "argv", ["", str(data), str(pack), "--recipe", recipe, "--megabytes", "0.25"])

@@ -138,6 +138,7 @@ def test_a_name_of_255_bytes(tiny_model: Path) -> None:
     assert_stems_sum_to(path, outcome)
 
 
+@pytest.mark.slow
 def test_a_name_that_is_not_unicode_is_printed_as_it_is(here: Path, tiny_model: Path) -> None:
     path = here / "caf\udce9.wav"
     try:
@@ -159,7 +160,7 @@ def test_a_stem_whose_name_would_be_too_long(tiny_model: Path) -> None:
 
 def test_an_output_folder_below_a_file(tiny_model: Path) -> None:
     Path("file").write_text("in the way")
-    outcome = duetto_apart("separate", write_song("song.wav"), "-o", "file/out", "-n", tiny_model)
+    outcome = duetto("separate", write_song("song.wav"), "-o", "file/out", "-n", tiny_model)
     assert_one_line(outcome, "file/out", "cannot be written")
     assert Path("file").read_text() == "in the way"
 
@@ -173,6 +174,7 @@ def test_a_stem_that_would_replace_the_song(tiny_model: Path) -> None:
     assert path.read_bytes() == content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", ["wav", "flac", "mp3"])
 def test_a_full_disk(tiny_model: Path, container: str) -> None:
     path = write_song("song.wav", noise(1, 60 * RATE, amplitude=0.5))
@@ -184,6 +186,7 @@ def test_a_full_disk(tiny_model: Path, container: str) -> None:
     assert written("out") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_leaves_no_partial_file(tiny_model: Path, number: signal.Signals, code: int) -> None:
     path = write_song("song.wav", np.tile(noise(1, 44100, amplitude=0.5), 300), sample_rate=44100)
@@ -263,12 +266,14 @@ def test_wrong_usage(arguments: list[str], reason: str) -> None:
     assert_one_line(outcome, reason, "--help", code=2)
 
 
+@pytest.mark.slow
 def test_exit_codes_of_a_process(tiny_model: Path) -> None:
     assert duetto_apart("separate", "missing.wav", "-n", tiny_model).code == 1
     assert duetto_apart("separate").code == 2
     assert duetto_apart("separate", write_song("song.wav"), "-n", tiny_model).code == 0
 
 
+@pytest.mark.slow
 def test_a_reader_of_the_results_that_has_gone(tiny_model: Path) -> None:
     songs = [write_song(f"{k}.wav") for k in range(3)]
     process = subprocess.Popen(

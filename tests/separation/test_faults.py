@@ -29,7 +29,7 @@ def separator():
     return Separator(TinyModel(), segment_seconds=0.4, overlap_seconds=0.1)
 
 
-def song(path, container="WAV", subtype="PCM_16", n_samples=96_000):
+def song(path, container="WAV", subtype="PCM_16", n_samples=48_000):
     audio = np.random.default_rng(0).integers(-9000, 9000, (2, n_samples)).astype(np.int32)
     form = {"sample_rate": 48_000, "n_channels": 2, "container": container, "subtype": subtype}
     lossy = subtype in ("VORBIS", "OPUS", "MPEG_LAYER_III", "AAC")
@@ -46,7 +46,9 @@ def names(folder):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("share", [0, 0.5, 0.98])
+@pytest.mark.parametrize(
+    "share", [0.5, *(pytest.param(share, marks=pytest.mark.slow) for share in (0, 0.98))]
+)
 def test_a_disk_that_is_full_from_some_byte_on(tmp_path, separator, monkeypatch, form, share):
     """The error comes from the system's own write, below libsndfile and FFmpeg."""
     path = song(tmp_path / "song.wav")
@@ -68,6 +70,7 @@ def test_a_disk_that_is_full_from_some_byte_on(tmp_path, separator, monkeypatch,
     assert {each.name: each.read_bytes() for each in (tmp_path / "out").iterdir()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
 @pytest.mark.parametrize("container", ["ogg", "opus", "m4a"])
 def test_a_limit_of_the_system_in_the_middle(tmp_path, container):

@@ -73,26 +73,33 @@ def test_a_voice_in_one_or_two_of_many_channels_keeps_its_level(n_channels: int)
 
 
 @pytest.fixture(scope="module")
-def example() -> tuple[Waveform, Waveform]:
+def separator() -> Separator:
+    return Separator()
+
+
+@pytest.fixture(scope="module")
+def example(separator: Separator) -> tuple[Waveform, Waveform]:
     """Five seconds of the vocals and of the accompaniment of the example, as the default model finds them."""
     audio, rate = load_audio(EXAMPLE)
     assert rate == 44_100
-    stems = Separator().separate(audio[:, : 5 * rate], rate)
+    stems = separator.separate(audio[:, : 5 * rate], rate)
     return stems["vocals"], stems["accompaniment"]
 
 
-def test_the_default_model_finds_a_voice_in_the_centre_of_5_1(example: tuple[Waveform, Waveform]) -> None:
+def test_the_default_model_finds_a_voice_in_the_centre_of_5_1(
+    separator: Separator, example: tuple[Waveform, Waveform]
+) -> None:
     vocals, accompaniment = example
     song = np.zeros((6, vocals.shape[1]), np.float32)
     song[:2], song[2] = accompaniment, vocals[0]
-    found = Separator().separate(song, 44_100)["vocals"]
+    found = separator.separate(song, 44_100)["vocals"]
     assert abs(decibels(found[2], vocals[0])) < 2
 
 
 def test_the_default_model_finds_a_voice_whose_right_channel_is_inverted(
-    example: tuple[Waveform, Waveform],
+    separator: Separator, example: tuple[Waveform, Waveform]
 ) -> None:
     left = (example[0] + example[1])[0]
-    expected = Separator().separate(left, 44_100)["vocals"]
-    found = Separator().separate(np.stack([left, -left]), 44_100)["vocals"]
+    expected = separator.separate(left, 44_100)["vocals"]
+    found = separator.separate(np.stack([left, -left]), 44_100)["vocals"]
     np.testing.assert_allclose(found, [expected, -expected], atol=1e-4)

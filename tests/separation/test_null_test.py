@@ -1,13 +1,12 @@
 """`duetto check` and the options of `duetto separate`, as users type them."""
 
-import io
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from duetto.audio import save_audio
@@ -59,7 +58,7 @@ def test_stems_pass_and_stems_a_step_off_fail(subtype):
     assert result.passes(-42.0)
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(st.data(), st.sampled_from([8, 16, 24]), st.integers(1, 300))
 def test_the_residual_and_the_clipped_samples_are_counted(tmp_path, data, bits, n_samples):
     """Against a plain count, over blocks shorter than the file."""
@@ -206,16 +205,12 @@ def test_options_that_cannot_be_met(tiny_model, options, reason, code):
 
 
 @pytest.mark.parametrize("extension", ["wav", "flac", "mp3"])
-def test_standard_input_a_path_and_an_array_give_the_same_samples(tiny_model, extension, monkeypatch):
+def test_standard_input_a_path_and_an_array_give_the_same_samples(tiny_model, extension):
     path = Path(f"song.{extension}")
     save_audio(path, np.random.default_rng(3).uniform(-0.5, 0.5, (2, 30_000)), 44_100)
-
-    class Input:
-        buffer = io.BytesIO(path.read_bytes())
-
-    monkeypatch.setattr("sys.stdin", Input())
-    piped = duetto("separate", "-", "-n", tiny_model, "-o", "out", "--bit-depth", "32f")
-    named = duetto("separate", path, "-n", tiny_model, "-o", "out", "--bit-depth", "32f")
+    options = ("-n", tiny_model, "-o", "out", "--bit-depth", "32f")
+    piped = duetto("separate", "-", *options, stdin=path.read_bytes())
+    named = duetto("separate", path, *options)
     assert piped.out == [f"out/tiny/stdin/{stem}.wav" for stem in ("vocals", "accompaniment")]
     audio, rate = soundfile.read(path, dtype="float32")
     stems = Separator(tiny_model).separate(audio.T, rate)
@@ -224,6 +219,7 @@ def test_standard_input_a_path_and_an_array_give_the_same_samples(tiny_model, ex
         np.testing.assert_array_equal(soundfile.read(one, dtype="float32")[0].T, stem)
 
 
+@pytest.mark.slow
 def test_standard_input_of_a_process(tiny_model, here):
     import subprocess
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -28,7 +28,6 @@ def in_range(stems, bits):
     return all(stem.dtype == np.int32 and stem.min() >= -top and stem.max() < top for stem in stems.values())
 
 
-@settings(deadline=None)
 @given(st.data(), DEPTHS, DEPTHS, ESTIMATES)
 def test_integer_stems_sum_to_the_mixture_bit_for_bit_and_stay_in_range(data, bits, bits_out, estimate):
     mixture = data.draw(integers(bits))
@@ -42,7 +41,6 @@ def test_integer_stems_sum_to_the_mixture_bit_for_bit_and_stay_in_range(data, bi
     assert np.array_equal(summed(stems), whole)
 
 
-@settings(deadline=None)
 @given(st.data(), DEPTHS)
 def test_an_estimate_between_0_and_the_mixture_is_rounded_and_never_clipped(data, bits):
     mixture = data.draw(integers(bits))
@@ -55,7 +53,6 @@ def test_an_estimate_between_0_and_the_mixture_is_rounded_and_never_clipped(data
     assert np.all(np.abs(stems["vocals"] - exact)[fits] <= 0.5)
 
 
-@settings(deadline=None)
 @given(st.data(), st.sampled_from([8, 16, 24]), ESTIMATES)
 def test_the_clip_count_is_the_number_of_vocal_samples_that_had_to_move(data, bits, estimate):
     mixture = data.draw(integers(bits))
@@ -73,7 +70,6 @@ def test_both_stems_saturate_at_full_scale():
     assert n_clipped == 4
 
 
-@settings(deadline=None)
 @given(arrays(np.float32, SHAPE, elements=st.floats(-2, 2, width=32)), ESTIMATES, st.sampled_from([16, 24]))
 def test_a_float_mixture_is_quantised_once_and_its_clips_are_counted(mixture, estimate, bits_out):
     whole, n_clipped = quantise(mixture, bits_out)
@@ -83,7 +79,6 @@ def test_a_float_mixture_is_quantised_once_and_its_clips_are_counted(mixture, es
     assert counted >= n_clipped
 
 
-@settings(deadline=None)
 @given(
     arrays(np.float32, SHAPE, elements=st.floats(-2, 2, width=32)),
     arrays(np.float32, SHAPE, elements=st.floats(0, 1, width=32)),
@@ -111,7 +106,6 @@ MAGNITUDES = arrays(
 )
 
 
-@settings(deadline=None)
 @given(st.data(), MAGNITUDES, st.sampled_from([None, 8, 16, 24, 32, np.float64]), st.booleans())
 def test_float_stems_of_any_magnitude_sum_within_a_unit_in_the_last_place_of_the_largest(
     data, vocals, kind, double
@@ -137,7 +131,6 @@ def test_float_stems_of_any_magnitude_sum_within_a_unit_in_the_last_place_of_the
     assert np.all(np.abs(total - exact) <= ulp)
 
 
-@settings(deadline=None)
 @given(st.data(), DEPTHS, DEPTHS, ESTIMATES)
 def test_a_stem_alone_is_the_stem_of_both_and_a_mix_of_equal_levels_is_the_mixture(
     data, bits, bits_out, estimate

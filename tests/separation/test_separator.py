@@ -58,7 +58,7 @@ def segmentations(draw):
     return {"overlap_seconds": overlap, "segment_seconds": overlap * draw(st.floats(2, 6))}
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(songs(), segmentations(), st.sampled_from([1, 0, 0.3]))
 def test_any_rate_channels_and_length_keep_their_shape_and_sum_to_the_mixture(song, segmentation, mask):
     audio, rate = song
@@ -156,7 +156,7 @@ def test_segments_do_not_click():
     assert np.abs(pieces - whole).max() < 1e-3
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.lists(st.integers(1, 4000), min_size=1, max_size=8), segmentations())
 def test_a_stream_gives_what_separate_gives_bit_for_bit(lengths, segmentation):
     audio = noise(2, sum(lengths))
@@ -178,9 +178,9 @@ def test_a_long_stream_holds_no_more_than_a_short_one():
         assert n_samples == minutes * 60 * 8000
         return held
 
-    short, long = peak(2), peak(20)
+    short, long = peak(1), peak(6)
     assert long < 1.3 * short
-    assert long < 20 * 60 * 8000 * 4 / 2  # half of what the stream itself would take
+    assert long < 6 * 60 * 8000 * 4 / 2  # half of what the stream itself would take
 
 
 @pytest.mark.parametrize("audio", [np.full((1, 9000), 0.25), np.ones((2, 1)), np.full((1, 300), -1.0)])

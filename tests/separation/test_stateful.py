@@ -63,7 +63,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export(CONFIG, folder / "weights", folder / "small.onnx", bits=32).path
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(
     n_levels=st.integers(1, 4),
     n_blocks=st.lists(st.integers(1, 2), min_size=1, max_size=3),
@@ -105,7 +105,7 @@ def test_masks_do_depend_on_frames_as_far_as_they_wait_for() -> None:
     assert CONFIG.network.look_ahead - 8 <= later <= CONFIG.network.look_ahead
 
 
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(
     n_samples=st.integers(1, 60_000),
     n_channels=st.sampled_from([1, 2, 3]),
@@ -195,7 +195,9 @@ def test_a_graph_that_forgets_is_refused(path: Path, tmp_path: Path, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("model", ["duetto", "mir1k", "drnn"])
+@pytest.mark.parametrize(
+    "model", ["drnn", *(pytest.param(name, marks=pytest.mark.slow) for name in ("duetto", "mir1k"))]
+)
 def test_the_models_that_ship_leave_no_trace_of_chunks(model: str) -> None:
     """The example song, and a sustained tone."""
     audio, rate = load_audio(EXAMPLE)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from duetto.audio import AudioReader, load_audio
@@ -24,7 +24,6 @@ FORMS = [
     ("AIFF", "FLOAT"), ("W64", "PCM_32"), ("W64", "DOUBLE"), ("RF64", "PCM_16"), ("RF64", "FLOAT"),
 ]  # fmt: skip
 DEPTHS = {"PCM_16": "16", "PCM_24": "24", "PCM_32": "32", "FLOAT": "32f", "DOUBLE": "64f"}
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +46,6 @@ def native(path):
         return np.concatenate(list(reader.blocks(4096)), axis=1)
 
 
-@QUICK
 @given(
     form=st.sampled_from(FORMS),
     out=st.sampled_from([None, *(form for form in FORMS if form[1] in DEPTHS)]),
@@ -108,7 +106,7 @@ def test_one_stem_alone_is_the_stem_of_both(tmp_path, separator, stem, subtype):
     }
 
 
-@settings(QUICK, max_examples=25)
+@settings(max_examples=25)
 @given(
     form=st.sampled_from(
         [("FLAC", "PCM_16"), ("WAV", "FLOAT"), ("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS")]

@@ -28,7 +28,7 @@ def path(tiny_stateful_model):
     return tiny_stateful_model
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(
     lengths=st.lists(st.one_of(st.integers(1, 30), st.integers(31, 9000)), min_size=1, max_size=8),
     n_channels=st.sampled_from([1, 2, 5]),
@@ -59,9 +59,9 @@ def test_the_state_matters(path):
 
 def test_drnn_gives_the_same_stems_in_a_stream():
     audio, rate = load_audio(EXAMPLE)
-    audio = audio[:, : 4 * rate]
+    audio = audio[:, : 2 * rate]
     separator = Separator("drnn")
-    found = streamed(separator, cut(audio, [rate // 50] * 200), rate)
+    found = streamed(separator, cut(audio, [rate // 50] * 100), rate)
     assert decibels(found["vocals"] - separator.separate(audio, rate)["vocals"], found["vocals"]) < -100
 
 
@@ -124,7 +124,7 @@ def test_nothing_in_nothing_out_and_one_shape(path):
 def test_threads_may_share_a_separator_for_all_it_does(path, tmp_path):
     """Songs, streams and files at once, each with its own bytes."""
     separator = Separator(path, segment_seconds=1, overlap_seconds=0.25)
-    songs = [noise(2, 50_000, seed) for seed in range(3)]
+    songs = [noise(2, 25_000, seed) for seed in range(3)]
     for seed, song in enumerate(songs):
         soundfile.write(tmp_path / f"{seed}.wav", song.T, 16000, "FLOAT")
 
@@ -134,7 +134,7 @@ def test_threads_may_share_a_separator_for_all_it_does(path, tmp_path):
             case "separate":
                 vocals = separator.separate(songs[seed], 16000)["vocals"]
             case "stream":
-                vocals = streamed(separator, cut(songs[seed], [5000] * 10), 16000)["vocals"]
+                vocals = streamed(separator, cut(songs[seed], [5000] * 5), 16000)["vocals"]
             case _:
                 options = FileOptions(template=f"{{track}}-{threading.get_ident()}-{{stem}}.{{ext}}")
                 done = separator.separate_file(tmp_path / f"{seed}.wav", tmp_path, options)
@@ -145,7 +145,7 @@ def test_threads_may_share_a_separator_for_all_it_does(path, tmp_path):
     alone = [work(job) for job in jobs]
     assert len(set(alone)) == 6  # a file's stems are those of its waveform
     with ThreadPoolExecutor(6) as threads:
-        assert list(threads.map(work, jobs * 3)) == alone * 3
+        assert list(threads.map(work, jobs)) == alone
 
 
 @pytest.mark.parametrize("n_threads", [1, 3, 7])
@@ -159,7 +159,7 @@ def test_the_number_of_threads_changes_no_byte(path, n_threads):
 
 
 def test_a_large_input_is_not_changed(path, tmp_path):
-    audio = 1e4 * noise(2, 300_000)
+    audio = 1e4 * noise(2, 100_000)
     before = audio.tobytes()
     audio.flags.writeable = False
     for separator in (
@@ -241,6 +241,7 @@ def test_a_failing_source_ends_a_stream_with_its_error(path):
         list(Separator(path).stream(blocks(), 8000))
 
 
+@pytest.mark.slow
 def test_the_default_model_gives_the_same_stems_in_a_stream():
     audio, rate = load_audio(EXAMPLE)
     song = np.concatenate([audio, 0.5 * audio], axis=-1)

@@ -4,14 +4,18 @@ import pytest
 
 from helpers.studios import running, settings
 
-pytestmark = pytest.mark.slow
-
 TOKEN = "a-token-of-the-tests"
 
 
 @pytest.fixture(scope="module")
+def client(folder):
+    with running(settings(folder / "open"), separates=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
 def guarded(folder):
-    with running(settings(folder / "guarded", host="0.0.0.0", token=TOKEN)) as client:
+    with running(settings(folder / "guarded", host="0.0.0.0", token=TOKEN), separates=False) as client:
         yield client
 
 

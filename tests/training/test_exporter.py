@@ -97,7 +97,7 @@ def check_parity(model: OnnxModel, network: Network, magnitude: NDArray[np.float
     ],
     ids=str,
 )
-@pytest.mark.parametrize("bits", [5, 8, 16, 32])
+@pytest.mark.parametrize("bits", [32, *(pytest.param(bits, marks=pytest.mark.slow) for bits in (5, 8, 16))])
 def test_a_model_gives_the_networks_masks_at_any_length_and_batch(
     tmp_path: Path, rng: np.random.Generator, network: dict[str, Any], bits: Bits
 ) -> None:
@@ -112,7 +112,7 @@ def test_a_model_gives_the_networks_masks_at_any_length_and_batch(
 
 
 @pytest.mark.parametrize(("n_channels", "cross_masks"), [(1, False), (2, False), (2, True)])
-@pytest.mark.parametrize("bits", [8, 16, 32])
+@pytest.mark.parametrize("bits", [8, *(pytest.param(bits, marks=pytest.mark.slow) for bits in (16, 32))])
 def test_a_unets_model_gives_its_complex_masks(
     tmp_path: Path, rng: np.random.Generator, n_channels: int, cross_masks: bool, bits: Bits
 ) -> None:
@@ -264,6 +264,7 @@ def test_vocals_are_the_first_mask(tmp_path: Path) -> None:
     assert masks["accompaniment"].max() < 1e-3
 
 
+@pytest.mark.slow
 def test_fewer_bits_shorten_the_file_and_hardly_move_the_masks(tmp_path: Path) -> None:
     settings = config(hidden_size=200)
     weights = write_weights(tmp_path / "weights", settings)

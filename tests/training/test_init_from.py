@@ -49,7 +49,9 @@ def trained(settings: Config) -> Network:
     return network.eval()
 
 
-@pytest.fixture(params=[8, 16, 32], scope="module")
+@pytest.fixture(
+    params=[32, *(pytest.param(bits, marks=pytest.mark.slow) for bits in (8, 16))], scope="module"
+)
 def onnx_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> OnnxModel:
     folder = tmp_path_factory.mktemp("model")
     save_weights(folder / "weights", trained(config()))
@@ -120,7 +122,7 @@ def test_batch_statistics_agree_with_the_unfolded_norms(onnx_model: OnnxModel) -
     assert 20 * after < before
 
 
-@pytest.mark.parametrize("name", ["duetto", "mir1k"])
+@pytest.mark.parametrize("name", ["duetto", pytest.param("mir1k", marks=pytest.mark.slow)])
 def test_models_that_ship_can_be_fine_tuned(name: str) -> None:
     onnx_model = OnnxModel(model_files()[name])
     metadata = onnx_model.metadata

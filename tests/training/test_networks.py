@@ -178,7 +178,7 @@ def test_one_seed_gives_one_network() -> None:
     assert not torch.equal(one["output.weight"], other["output.weight"])
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(
     config=st.sampled_from(
         [

@@ -53,7 +53,7 @@ def test_singular_values_come_near_1_times_the_root_of_rows_per_column(shape: tu
     seed=st.integers(0, 99),
     scale=st.floats(1e-3, 1e3),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_an_update_keeps_its_direction_and_not_its_size(
     small: int, times: int, tall: bool, seed: int, scale: float
 ) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from duetto.errors import DuettoError
 from duetto.training.data.prefetch import Prefetcher
 
+pytestmark = pytest.mark.slow  # batches come from processes
 Waveform = NDArray[np.float32]
 
 

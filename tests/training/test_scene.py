@@ -64,7 +64,7 @@ def test_another_source_is_as_loud_or_softer(source: str, lowest: float) -> None
 @pytest.mark.parametrize("probability", [1.0, 0.3])
 def test_scenes_are_stereo_finite_and_drawn_alike_from_one_seed(probability: float) -> None:
     scenes = maker(**dict.fromkeys(SceneConfig.model_fields, probability) | {"further_harmonies": 1})
-    for seed in range(6):
+    for seed in range(2):
         made = []
         for _ in range(2):
             rng, given = np.random.default_rng(seed), [noise(seed=k) for k in range(4)]
@@ -83,7 +83,7 @@ def test_scenes_are_stereo_finite_and_drawn_alike_from_one_seed(probability: flo
 def test_silence_stays_silence_whatever_happens(other: bool) -> None:
     scenes, silence = maker(**ALWAYS), np.zeros((1, N_SAMPLES), np.float32)
     more = [silence] if other else []
-    for seed in range(6):
+    for seed in range(2):
         rng = np.random.default_rng(seed)
         voice, music = scenes.vocals(silence, more, rng), scenes.music(silence, more, rng)
         assert not voice.any()

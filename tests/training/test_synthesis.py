@@ -18,7 +18,7 @@ def play(synthesise: Callable[..., NDArray], seed: int, n_samples: int = 60_000)
 
 
 @SYNTHESISERS
-@pytest.mark.parametrize("n_samples", [100, 7_001, 60_000])
+@pytest.mark.parametrize("n_samples", [100, 7_001, pytest.param(60_000, marks=pytest.mark.slow)])
 def test_it_has_the_length_asked_for_and_one_level_unless_a_lead_rests(
     synthesise: Callable[..., NDArray], n_samples: int
 ) -> None:
@@ -37,7 +37,7 @@ def test_it_has_the_length_asked_for_and_one_level_unless_a_lead_rests(
 def test_the_same_seed_gives_the_same_and_another_something_else(synthesise: Callable[..., NDArray]) -> None:
     first = play(synthesise, 0)
     assert np.array_equal(first, play(synthesise, 0))
-    assert max(abs(np.corrcoef(first[0], play(synthesise, seed)[0])[0, 1]) for seed in range(1, 12)) < 0.5
+    assert max(abs(np.corrcoef(first[0], play(synthesise, seed)[0])[0, 1]) for seed in range(1, 5)) < 0.5
 
 
 @pytest.mark.slow
@@ -56,7 +56,7 @@ def test_a_rhythm_repeats_at_a_tempo_between_70_and_180(rng: np.random.Generator
 
 def test_a_rhythm_has_a_bass_and_cymbals() -> None:
     low, high = [], []
-    for seed in range(20):
+    for seed in range(10):
         power = np.square(np.abs(np.fft.rfft(play(rhythm, seed)[0])))
         hertz = np.fft.rfftfreq(60_000, 1 / RATE)
         low.append(power[hertz < 200].sum() / power.sum())
@@ -76,7 +76,7 @@ def test_a_leads_notes_are_tones_of_more_than_one_pitch() -> None:
     """Most energy of a frame lies in a few bins, and the loudest of them changes from note to note."""
     stft = ShortTimeFFT(np.hanning(2048), 1024, RATE)
     concentration, n_pitches = [], []
-    for seed in range(30):
+    for seed in range(10):
         power = np.square(np.abs(stft.stft(play(lead, seed)[0])))
         power = power[:, power.sum(0) > 0.01 * power.sum(0).max()]
         loudest = np.sort(power, axis=0)[-60:].sum(0) / power.sum(0)  # of 1025

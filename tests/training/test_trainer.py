@@ -155,6 +155,7 @@ def test_adamw_lowers_the_loss_and_raises_the_validation_score(adamw_run: Path) 
     assert min(scores[1:]) > scores[0] + 3
 
 
+@pytest.mark.slow
 def test_full_batch_lbfgs_lowers_the_loss_in_every_step(lbfgs_run: Path) -> None:
     losses = column(lbfgs_run, "loss")
     assert all(after < before for before, after in itertools.pairwise(losses))
@@ -172,6 +173,7 @@ def test_a_run_saves_by_the_clock_as_well_as_where_it_is_scored(dataset: Path, t
     assert seen == [(f"checkpoint-{step:08d}", True) for step in (1, 2, 3)]
 
 
+@pytest.mark.slow
 def test_what_workers_mix_ahead_is_what_the_training_process_mixes(
     dataset: Path, tmp_path: Path, unet_run: Path
 ) -> None:
@@ -181,6 +183,7 @@ def test_what_workers_mix_ahead_is_what_the_training_process_mixes(
     assert set(multiprocessing.active_children()) <= before
 
 
+@pytest.mark.slow
 def test_bf16_autocast_learns_nearly_the_same(dataset: Path, tmp_path: Path, adamw_run: Path) -> None:
     train(config(precision="bf16-mixed"), dataset, tmp_path / "run", accelerator="cpu")
     assert column(tmp_path / "run", "loss")[0] == pytest.approx(column(adamw_run, "loss")[0], rel=1e-2)
@@ -297,6 +300,7 @@ def test_a_stereo_network_is_initialised_from_a_mono_run(unet_run: Path) -> None
     assert (expected[:, 0] - 0.5).abs().max() > 0.05
 
 
+@pytest.mark.slow
 def test_a_stereo_network_initialised_from_a_mono_run_learns_of_the_side(
     dataset: Path, tmp_path: Path, unet_run: Path
 ) -> None:
@@ -309,6 +313,7 @@ def test_a_stereo_network_initialised_from_a_mono_run_learns_of_the_side(
     assert found["head.2.weight"][n_mono:].any()
 
 
+@pytest.mark.slow
 def test_a_wider_network_is_initialised_to_the_same_masks_and_all_of_it_learns(
     dataset: Path, tmp_path: Path, unet_run: Path
 ) -> None:
@@ -568,6 +573,7 @@ def test_a_run_killed_at_random_moments_ends_as_one_that_was_not(
     assert [event.step for event in board.Scalars("loss")] == list(range(1, 13))
 
 
+@pytest.mark.slow
 def test_traces_of_a_kill_while_writing_are_overcome(dataset: Path, tmp_path: Path, adamw_run: Path) -> None:
     """Half a checkpoint, half a best file, two checkpoints, lines of steps undone, half a line."""
     settings = config(n_logged_tracks=1)

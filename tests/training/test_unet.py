@@ -81,7 +81,7 @@ def test_sub_bands_lie_over_one_another_as_channels(n_channels: int) -> None:
     n_frames=st.integers(1, 9),
     batch_size=st.integers(1, 3),
 )
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_unfolding_takes_folding_back(
     n_channels: int, n_sub_bands: int, n_frames: int, batch_size: int
 ) -> None:

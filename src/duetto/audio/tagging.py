@@ -33,12 +33,13 @@ def mutagen_tags() -> ModuleType | None:
 
 
 def read_tags(song: Path | BinaryIO) -> tuple[Tags | None, list[str]]:
-    """The tags of a song that its stems get, or None, and notes on what could not be read; it never fails."""
+    """The tags of a song that its stems get, or None, and notes on what could not be read."""
     module = mutagen_tags()
     try:
-        tags = (module and module.read(song).carried) or _read_basic(song)
-    except Exception as error:  # noqa: BLE001 (a broken tag shall never stop a separation)
+        tags = module.read(song).carried if module else None
+    except Exception as error:  # noqa: BLE001 - of damaged tags mutagen raises IndexError and others as well
         return None, [f"the tags of {song} cannot be read and are left out: {error or type(error).__name__}"]
+    tags = tags or _read_basic(song)
     if not tags:
         return None, []
     return tags, [] if module else [NO_MUTAGEN]
