@@ -37,9 +37,7 @@ def main() -> None:
     warnings.simplefilter("ignore", FutureWarning)
     theirs = partial(bss_eval_sources, references, estimates, compute_permutation=False)
     ours = partial(
-        bss_eval,
-        dict(zip(names, references, strict=True)),
-        dict(zip(names, estimates, strict=True)),
+        bss_eval, dict(zip(names, references, strict=True)), dict(zip(names, estimates, strict=True))
     )
     their_rows = np.array(theirs()[:3]).T
     our_scores = ours()

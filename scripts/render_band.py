@@ -26,10 +26,7 @@ Rng = np.random.Generator
 Event = tuple[float, mido.Message | mido.MetaMessage]
 """A beat and what happens on it."""
 
-FONTS = (
-    Path("/usr/share/sounds/sf2/FluidR3_GM.sf2"),
-    Path("/usr/share/sounds/sf3/MuseScore_General.sf3"),
-)
+FONTS = (Path("/usr/share/sounds/sf2/FluidR3_GM.sf2"), Path("/usr/share/sounds/sf3/MuseScore_General.sf3"))
 SAMPLE_RATE = 44100
 DRUMS = 9
 """The channel of General MIDI for them, counted from 0."""

@@ -34,8 +34,7 @@ def rewritten(path, film, sound, *, sample_rate, names=("accompaniment", "vocals
     "start_seconds", [0.013, *(pytest.param(start, marks=pytest.mark.slow) for start in (0.0, 0.5))]
 )
 @pytest.mark.parametrize(
-    ("extension", "sample_rate"),
-    [("mp4", 44_100), ("mov", 48_000), ("mkv", 44_100), ("webm", 48_000)],
+    ("extension", "sample_rate"), [("mp4", 44_100), ("mov", 48_000), ("mkv", 44_100), ("webm", 48_000)]
 )
 def test_sound_and_pictures_stay_in_time(tmp_path, extension, sample_rate, start_seconds):
     film = write_film(

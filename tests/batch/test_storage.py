@@ -146,8 +146,7 @@ def test_a_url_that_cannot_be_opened(tiny_model: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("module", "arguments"),
-    [("fsspec", ["memory://a.wav"]), ("ray", ["--example", "--ray", "auto"])],
+    ("module", "arguments"), [("fsspec", ["memory://a.wav"]), ("ray", ["--example", "--ray", "auto"])]
 )
 def test_a_missing_extra_gives_the_command_that_installs_it(
     module: str, arguments: list[str], tiny_model: Path

@@ -94,12 +94,7 @@ def test_figures_of_the_papers_own_estimates(clip, shared):
     }
 
     for name, score in score_track(sum(references.values()), references, estimates).items():
-        found = {
-            "SDR": score.sdr,
-            "SIR": score.sir,
-            "SAR": score.sar,
-            "mixture_SDR": score.sdr - score.nsdr,
-        }
+        found = {"SDR": score.sdr, "SIR": score.sir, "SAR": score.sar, "mixture_SDR": score.sdr - score.nsdr}
         assert found == pytest.approx(golden[name], rel=0, abs=1e-4)
         assert score.n_samples == golden["n_samples"]
 

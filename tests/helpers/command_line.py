@@ -53,9 +53,7 @@ def duetto_apart(*arguments: str | Path, before: str = "", cwd: Path | None = No
         command(*arguments, before=before), capture_output=True, cwd=cwd, timeout=100, check=False
     )
     return Outcome(
-        done.returncode,
-        os.fsdecode(done.stdout).splitlines(),
-        os.fsdecode(done.stderr).splitlines(),
+        done.returncode, os.fsdecode(done.stdout).splitlines(), os.fsdecode(done.stderr).splitlines()
     )
 
 

@@ -162,10 +162,7 @@ def test_a_large_input_is_not_changed(path, tmp_path):
     audio = 1e4 * noise(2, 100_000)
     before = audio.tobytes()
     audio.flags.writeable = False
-    for separator in (
-        Separator(path),
-        Separator(path, griffin_lim_iterations=1),
-    ):
+    for separator in (Separator(path), Separator(path, griffin_lim_iterations=1)):
         stems = separator.separate(audio, 16000)
         assert not any(np.shares_memory(stem, audio) for stem in stems.values())
         stems["vocals"][:] = 0

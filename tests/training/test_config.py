@@ -95,10 +95,7 @@ def test_set_changes_top_level_keys() -> None:
     ("override", "said"),
     [
         ("optimizer.kind=adamw", "unknown key optimizer: did you mean optimiser?"),
-        (
-            "optimiser.learningrate=1",
-            "optimiser.learningrate: did you mean optimiser.learning_rate?",
-        ),
+        ("optimiser.learningrate=1", "optimiser.learningrate: did you mean optimiser.learning_rate?"),
         ("network.hiden_size=1", "did you mean network.hidden_size?"),
         ("run.steps=1", "did you mean run.n_steps?"),
         ("=1", "unknown key"),

@@ -187,12 +187,7 @@ def test_what_is_held_out_never_trains(root: Path) -> None:
         for other in kept if waveform is not None else []:
             n_samples = min(waveform.shape[-1], other.size, 1000)
             assert np.abs(np.corrcoef(waveform[:, :n_samples], other[:n_samples])[-1, :-1]).max() < 0.2
-    assert [track.name for track in dev] == [
-        "c",
-        "a",
-        "kept-1 over kept-band",
-        "kept-2 over kept-band",
-    ]
+    assert [track.name for track in dev] == ["c", "a", "kept-1 over kept-band", "kept-2 over kept-band"]
 
 
 def test_held_out_mixtures_have_equal_energy_and_at_most_12_seconds(root: Path) -> None:

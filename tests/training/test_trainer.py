@@ -428,10 +428,7 @@ def test_refusals_leave_no_run_behind(dataset: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     held = config().model_dump(mode="json")
     for changes, message in (
-        (
-            {"data": {**held["data"], "sample_rate": 16000}},
-            "its sample rate is 8000 Hz, below",
-        ),
+        ({"data": {**held["data"], "sample_rate": 16000}}, "its sample rate is 8000 Hz, below"),
         ({"data": {**held["data"], "held_out_songs": ["x"]}}, "there is no song 'x' in the split 'train'"),
     ):
         with pytest.raises(DuettoError, match=message):

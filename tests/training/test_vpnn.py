@@ -106,11 +106,7 @@ def test_parallel_vectors_have_no_product() -> None:
 
 def test_the_colours_of_known_numbers() -> None:
     numbers = [-1.0, 0.0, DARK / 2, DARK, 1.5 * DARK, 2 * DARK, DARK + 0.5, 1.0, 7.0]
-    expected = [
-        [0, 0, 0.5, 1, 1, 1, 1, 1, 1],
-        [0, 0, 0, 0, 0.5, 1, 1, 1, 1],
-        [0, 0, 0, 0, 0, 0, 0.5, 1, 1],
-    ]
+    expected = [[0, 0, 0.5, 1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0.5, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0, 0.5, 1, 1]]
     np.testing.assert_allclose(colours(torch.tensor(numbers, dtype=torch.float64)), expected, atol=1e-12)
 
 

@@ -97,9 +97,7 @@ def _flac(file: BinaryIO, start: int, stop: int) -> list[Part]:
     stops = [*starts[1:], stop]
     return [
         Part(
-            ((first, last),),
-            flac.length_patches(file, first, last, header),
-            channel_mask=header.channel_mask,
+            ((first, last),), flac.length_patches(file, first, last, header), channel_mask=header.channel_mask
         )
         for first, last, header in zip(starts, stops, headers, strict=True)
     ]

@@ -139,13 +139,7 @@ class AudioWriter:
             return M4AEncoder(self._sink, *form, channel_mask=mask, texts=texts, **self._settings)
         extensible = self.n_channels > 2 or self.channel_mask not in (0, USUAL_MASKS.get(self.n_channels))
         return libsndfile.open_to_write(
-            self._sink,
-            *form,
-            self._kind,
-            self.subtype,
-            self._settings,
-            extensible=extensible,
-            texts=texts,
+            self._sink, *form, self._kind, self.subtype, self._settings, extensible=extensible, texts=texts
         )
 
     def write(self, block: NDArray[Any]) -> None:

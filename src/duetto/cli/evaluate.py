@@ -5,14 +5,7 @@ from pathlib import Path
 import click
 
 from duetto.cli.console import complain, progress_bar
-from duetto.cli.options import (
-    DATA_OPTION,
-    MODEL_OPTION,
-    PASSES_OPTION,
-    Command,
-    jobs_option,
-    output_option,
-)
+from duetto.cli.options import DATA_OPTION, MODEL_OPTION, PASSES_OPTION, Command, jobs_option, output_option
 
 
 @click.command(cls=Command)

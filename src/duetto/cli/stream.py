@@ -16,11 +16,7 @@ if TYPE_CHECKING:
     from duetto.separation.separator import Separator
 
 TYPES = {"s16": ("<i2", 16), "f32": ("<f4", None)}  # in NumPy, and the depth of integers
-STEMS = {
-    "vocals": ("vocals",),
-    "accompaniment": ("accompaniment",),
-    "both": ("vocals", "accompaniment"),
-}
+STEMS = {"vocals": ("vocals",), "accompaniment": ("accompaniment",), "both": ("vocals", "accompaniment")}
 READER_GONE = 141  # as if ended by SIGPIPE
 
 

@@ -42,11 +42,7 @@ def cut(blocks: Iterable[Waveform], sizes: Iterator[tuple[int, int]]) -> Iterato
 
 
 def map_ahead(
-    executor: Executor,
-    function: Callable[[T], U],
-    items: Iterable[T],
-    *,
-    n_ahead: int,
+    executor: Executor, function: Callable[[T], U], items: Iterable[T], *, n_ahead: int
 ) -> Iterator[U]:
     """Results in order, as from `Executor.map`, but only `n_ahead` items are taken before they are due."""
     pending: deque[Future[U]] = deque()

@@ -13,10 +13,7 @@ from duetto.errors import DatasetError
 from duetto.evaluation.tracks import Track, clip_loader, files_loader, stems_loader
 
 # MIR-1K numbers the clips of a song from 1 and leaves some numbers out. The last number of each song:
-_MIR1K_LAST_CLIP = {
-    "abjones": (4, 12, 14, 8, 9),
-    "amy": (7, 7, 8, 11, 8, 11, 8, 8, 9, 8, 7, 7, 7, 6, 13, 8),
-}
+_MIR1K_LAST_CLIP = {"abjones": (4, 12, 14, 8, 9), "amy": (7, 7, 8, 11, 8, 11, 8, 8, 9, 8, 7, 7, 7, 6, 13, 8)}
 _MIR1K_LEFT_OUT = {"abjones_3_05", "abjones_3_07", "abjones_3_08", "abjones_3_13", "amy_15_10"}
 _MIR1K_DEV = {"abjones_5_08", "abjones_5_09", "amy_9_08", "amy_9_09"}
 _MIR1K_TRAIN = {

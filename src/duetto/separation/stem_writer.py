@@ -229,12 +229,7 @@ class StemFiles:
                 raise ConfigError(f"out has the file objects {', '.join(out)}; give one for each of {wanted}")
         else:
             self.paths = stem_paths(
-                model,
-                song.path,
-                out,
-                template=options.template,
-                container=container,
-                stems=options.written,
+                model, song.path, out, template=options.template, container=container, stems=options.written
             )
             _refuse_overwriting(song.path, self.paths.values())
             _refuse_outside(Path(out), self.paths.values())

@@ -9,13 +9,7 @@ OPTIMISERS = {"adamw": "AdamW", "lbfgs": "L-BFGS"}
 
 def markdown(table: Mapping[str, Any]) -> str:
     """The scores beside the printed ones, the comparisons of rows, and how the networks were trained."""
-    parts = [
-        f"# {table['title']}",
-        about(table),
-        scores(table),
-        findings(table),
-        training(table),
-    ]
+    parts = [f"# {table['title']}", about(table), scores(table), findings(table), training(table)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
