@@ -10,7 +10,8 @@ import hypothesis
 import numpy as np
 import pytest
 
-from helpers.tiny import write_model, write_stateful_model
+from duetto.separation.separator import Separator
+from helpers.tiny import TinyModel, write_model, write_stateful_model
 
 # tests time nothing; a file that an example writes in a folder of the test replaces that of the one before
 COMMON = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.function_scoped_fixture]}
@@ -41,6 +42,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that the test runs in."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def separator() -> Separator:
+    """With a network that needs no file."""
+    return Separator(TinyModel())
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,9 @@ from duetto.audio import (
 )
 from duetto.audio.channels import XIPH_MASKS
 from duetto.errors import AudioError
+from helpers.files import read
+from helpers.files import written as names
+from helpers.signals import chord as tone
 
 INTEGER_FORMATS = [
     (container, subtype)
@@ -32,11 +35,6 @@ INTEGER_FORMATS = [
     for subtype in ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32")
     if soundfile.check_format(container, subtype)
 ]
-
-
-def read(path, n_samples=4096):
-    with AudioReader(path) as reader:
-        return np.concatenate(list(reader.blocks(n_samples)), axis=1), reader.info
 
 
 def write(path, block, container="WAV", subtype="PCM_16", sample_rate=8000):
@@ -50,17 +48,6 @@ def write(path, block, container="WAV", subtype="PCM_16", sample_rate=8000):
     ) as writer:
         writer.write(block)
     return path
-
-
-def tone(n_channels, n_samples, sample_rate=44_100):
-    time = np.arange(n_samples) / sample_rate
-    return np.stack([0.5 * np.sin(2 * np.pi * 220 * (c + 1) * time) for c in range(n_channels)]).astype(
-        np.float32
-    )
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 # --- exactness ---------------------------------------------------------------------------------------------

@@ -17,14 +17,12 @@ from duetto.errors import AudioError
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
 from helpers.command_line import duetto
+from helpers.files import read
+from helpers.signals import chord as tone
+from helpers.signals import decibels
 from helpers.tiny import TinyModel, write_model
 
 RATE = 44_100
-
-
-def tone(n_channels=2, n_samples=50_001, rate=RATE):
-    time = np.arange(n_samples) / rate
-    return np.stack([0.5 * np.sin(2 * np.pi * 220 * (c + 1) * time) for c in range(n_channels)]).astype("f4")
 
 
 def encode(
@@ -57,15 +55,6 @@ def encode(
             file.mux(picture.encode(None))
         file.mux(stream.encode(None))
     return path
-
-
-def read(path, n_samples=4096):
-    with AudioReader(path) as reader:
-        return np.concatenate(list(reader.blocks(n_samples)), axis=1), reader.info
-
-
-def decibels(part, whole):
-    return 10 * np.log10(np.sum(part**2) / np.sum(whole**2))
 
 
 LOSSY = {
@@ -282,21 +271,8 @@ def test_lossy_formats_that_libsndfile_does_not_decode(tmp_path, container, code
 
 
 SUPPORTED = [
-    "AU",
-    "AVR",
-    "CAF",
-    "HTK",
-    "SVX",
-    "MAT4",
-    "MAT5",
-    "MPC2K",
-    "NIST",
-    "PAF",
-    "PVF",
-    "SDS",
-    "IRCAM",
-    "VOC",
-]
+    "AU", "AVR", "CAF", "HTK", "SVX", "MAT4", "MAT5", "MPC2K", "NIST", "PAF", "PVF", "SDS", "IRCAM", "VOC"
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("container", SUPPORTED)

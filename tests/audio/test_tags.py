@@ -21,9 +21,7 @@ from mutagen.wave import WAVE
 from duetto.audio import AudioReader, save_audio
 from duetto.audio.tagging import NO_MUTAGEN, read_tags
 from duetto.separation.remainder import STEMS
-from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
-from helpers.tiny import TinyModel
 
 RATE = 48_000
 TEXTS = {
@@ -97,11 +95,6 @@ def song(path, seconds=0.1):
     subtype = {"wav": "PCM_16"}.get(path.suffix[1:])
     save_audio(path, audio, RATE, subtype=subtype)
     return path
-
-
-@pytest.fixture(scope="module")
-def separator():
-    return Separator(TinyModel())
 
 
 @pytest.fixture(scope="module")

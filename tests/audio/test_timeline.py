@@ -8,9 +8,7 @@ import soundfile
 from mutagen.wave import WAVE
 
 from duetto.audio.timeline import timeline_chunks
-from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
-from helpers.tiny import TinyModel
 
 RATE = 48_000
 MIDNIGHT_PLUS_AN_HOUR = 3600 * RATE
@@ -104,11 +102,6 @@ def chunks_of(path):
     if rf64:
         assert struct.unpack_from("<Q", dict(found)[b"ds64"]) == (len(data) - 8,)
     return found
-
-
-@pytest.fixture(scope="module")
-def separator():
-    return Separator(TinyModel())
 
 
 @pytest.mark.parametrize("place", ["before", "after"])

@@ -286,16 +286,8 @@ def test_stems_never_leave_the_output_folder(tiny_model: Path, here: Path) -> No
         Path(f"{k}.csv").write_text(f"path,where\n{rows[k]}\n")
     codes = []
     for k in range(len(rows)):
-        outcome = duetto(
-            "separate",
-            f"{k}.csv",
-            "-o",
-            "out",
-            "-n",
-            tiny_model,
-            "--template",
-            "{model}/{where}/{stem}.{ext}",
-        )
+        template = "{model}/{where}/{stem}.{ext}"
+        outcome = duetto("separate", f"{k}.csv", "-o", "out", "-n", tiny_model, "--template", template)
         codes.append(outcome.code)
         if outcome.code:
             assert "lies outside of the output folder" in outcome.err[0]

@@ -20,17 +20,8 @@ from helpers.tiny import write_model
 
 pytestmark = pytest.mark.usefixtures("here")
 COMMANDS = [
-    "separate",
-    "studio",
-    "check",
-    "stream",
-    "train",
-    "evaluate",
-    "export",
-    "reproduce",
-    "models",
-    "plot",
-]
+    "separate", "studio", "check", "stream", "train", "evaluate", "export", "reproduce", "models", "plot"
+]  # fmt: skip
 RATE = 16000
 
 

@@ -1,10 +1,12 @@
 """Audio files for tests, and what is in a folder."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 
+from duetto.audio import AudioInfo, AudioReader
 from helpers.signals import noise
 
 
@@ -30,6 +32,12 @@ def write_song(
     samples = noise(2, sample_rate // 2, amplitude=0.5) if samples is None else np.atleast_2d(samples)
     soundfile.write(path, samples.T, sample_rate, subtype, format=container or path.suffix[1:].upper())
     return path
+
+
+def read(source: Any, n_samples: int = 4096) -> tuple[np.ndarray, AudioInfo]:
+    """What `AudioReader` gives of a file, block after block, and what it says of it."""
+    with AudioReader(source) as reader:
+        return np.concatenate(list(reader.blocks(n_samples)), axis=1), reader.info
 
 
 def written(folder: str | Path) -> list[str]:

@@ -20,6 +20,12 @@ def tone(
     return np.tile((amplitude * np.sin(2 * np.pi * hertz * time)).astype(np.float32), (n_channels, 1))
 
 
+def chord(n_channels: int = 2, n_samples: int = 50_001, sample_rate: int = 44_100) -> Waveform:
+    """Sines of 220, 440, ... Hz, one in each channel."""
+    phase = 2 * np.pi * 220 * np.outer(np.arange(1, n_channels + 1), np.arange(n_samples) / sample_rate)
+    return (0.5 * np.sin(phase)).astype(np.float32)
+
+
 def decibels(part: NDArray[np.floating], whole: NDArray[np.floating]) -> float:
     """Level of one signal relative to another; -240 if it is silent."""
     return float(20 * np.log10(np.linalg.norm(part) / np.linalg.norm(whole) + 1e-12))

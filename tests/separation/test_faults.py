@@ -8,13 +8,15 @@ import tracemalloc
 import numpy as np
 import pytest
 import soundfile
-from test_ffmpeg import encode, tone
+from test_ffmpeg import encode
 
 from duetto.audio import AudioReader, AudioWriter, libsndfile, load_audio
 from duetto.errors import AudioError
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
 from helpers.command_line import duetto_apart
+from helpers.files import written as names
+from helpers.signals import chord
 from helpers.tiny import TinyModel, write_model
 
 RATE = 44_100
@@ -36,10 +38,6 @@ def song(path, container="WAV", subtype="PCM_16", n_samples=48_000):
     with AudioWriter(path, n_samples=n_samples, **form) as writer:
         writer.write((audio / 32_768).astype(np.float32) if lossy else audio)
     return path
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 # --- the disk is full --------------------------------------------------------------------------------------
@@ -227,7 +225,7 @@ def test_a_chunk_of_more_bytes_than_a_seek_can_take(tmp_path):
 
 
 def test_an_mp4_whose_header_lies_has_the_length_that_decodes(tmp_path):
-    path = encode(tmp_path / "song.m4a", tone(), "ipod", "aac", "fltp")
+    path = encode(tmp_path / "song.m4a", chord(), "ipod", "aac", "fltp")
     data = bytearray(path.read_bytes())
     place = data.index(b"mdhd") + 4
     assert data[place] == 0  # version 0: 4 bytes of duration after two times and the time scale

@@ -9,20 +9,14 @@ import soundfile
 
 from duetto.audio import load_audio, save_audio
 from duetto.errors import AudioError, ConfigError
-from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
 from helpers.command_line import duetto
 from helpers.files import write_song, written
 from helpers.films import packets, sound_of, write_film
 from helpers.signals import decibels, noise, tone
-from helpers.tiny import TinyModel, write_model
+from helpers.tiny import write_model
 
 RATE = 44_100
-
-
-@pytest.fixture(scope="module")
-def separator():
-    return Separator(TinyModel())
 
 
 @pytest.fixture(scope="module")

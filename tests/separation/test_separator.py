@@ -332,17 +332,10 @@ def test_the_template_names_the_stems(tmp_path):
 @pytest.mark.parametrize(
     "template",
     [
-        "{artist}/{stem}.wav",
-        "{stem",
-        "{}",
-        "{0}",
-        "{stem.x}",
-        "{stem[a]}",
-        "{track}.wav",
-        "{stem}/../x.wav",
-        "",
+        "{artist}/{stem}.wav", "{stem", "{}", "{0}", "{stem.x}",
+        "{stem[a]}", "{track}.wav", "{stem}/../x.wav", "",
     ],
-)
+)  # fmt: skip
 def test_a_template_that_cannot_be_used_is_refused(tmp_path, template):
     song = write_song(tmp_path / "song.flac", noise(1, 900))
     with pytest.raises(ConfigError, match="template"):

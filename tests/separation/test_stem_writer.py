@@ -15,6 +15,8 @@ from duetto.errors import AudioError, ConfigError
 from duetto.separation.remainder import STEMS
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
+from helpers.files import read
+from helpers.files import written as names
 from helpers.tiny import TinyModel
 
 RATE = 16_000
@@ -37,15 +39,6 @@ def song(path, n_samples=12_000, n_channels=2, container="FLAC", subtype="PCM_16
     return path
 
 
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
-def native(path):
-    with AudioReader(path) as reader:
-        return np.concatenate(list(reader.blocks(4096)), axis=1)
-
-
 @given(
     form=st.sampled_from(FORMS),
     out=st.sampled_from([None, *(form for form in FORMS if form[1] in DEPTHS)]),
@@ -61,7 +54,7 @@ def test_stems_of_any_file_sum_to_it(tmp_path, separator, form, out, rate, n_cha
     done = separator.separate_file(path, tmp_path / "out", options)
     assert path.read_bytes() == before
     bits = done.info.bits
-    whole = native(path) / (2.0 ** (bits - 1) if bits else 1.0)
+    whole = read(path)[0] / (2.0 ** (bits - 1) if bits else 1.0)
     stems = {}
     for stem, written in done.paths.items():
         with AudioReader(written) as reader:
@@ -121,7 +114,7 @@ def test_a_part_is_cut_to_the_sample_and_is_all_that_the_network_sees(tmp_path, 
     done = separator.separate_file(path, tmp_path / "out", options)
     audio, _ = load_audio(path)
     for stem, expected in separator.separate(audio[:, start:stop], 44_100).items():
-        np.testing.assert_array_equal(native(done.paths[stem]), expected)
+        np.testing.assert_array_equal(read(done.paths[stem])[0], expected)
 
 
 def test_progress_counts_the_part_alone(tmp_path, separator):
@@ -144,12 +137,12 @@ def test_a_part_that_the_song_has_not(tmp_path, separator, start, end):
 def test_a_mix_is_the_stems_at_other_levels(tmp_path, separator, subtype):
     path = song(tmp_path / "song.wav", container="WAV", subtype=subtype)
     stems = separator.separate_file(path, tmp_path / "stems", FileOptions(bit_depth="64f")).paths
-    vocals, accompaniment = (native(stems[stem]) for stem in STEMS)
+    vocals, accompaniment = (read(stems[stem])[0] for stem in STEMS)
     done = separator.separate_file(path, tmp_path, FileOptions(mix={"vocals": -6.0, "accompaniment": 0.0}))
     assert list(done.paths) == ["mix"]
     assert done.paths["mix"].name == "mix.wav"
     bits = done.info.bits
-    mix = native(done.paths["mix"]) / (2.0 ** (bits - 1) if bits else 1)
+    mix = read(done.paths["mix"])[0] / (2.0 ** (bits - 1) if bits else 1)
     tolerance = 0.5001 / 2.0 ** (bits - 1) if bits else 1e-7
     np.testing.assert_allclose(mix, 10 ** (-6 / 20) * vocals + accompaniment, atol=tolerance)
     assert done.peaks == {"mix": np.abs(mix).max()}
@@ -160,11 +153,11 @@ def test_a_mix_of_levels_0_is_the_song_and_loud_ones_clip(tmp_path, separator, s
     path = song(tmp_path / "song.wav", container="WAV", subtype=subtype)
     options = FileOptions(mix=dict.fromkeys(STEMS, 0.0))
     done = separator.separate_file(path, tmp_path / "same", options)
-    np.testing.assert_array_equal(native(done.paths["mix"]), native(path))
+    np.testing.assert_array_equal(read(done.paths["mix"])[0], read(path)[0])
     assert done.n_clipped == 0
     loud = FileOptions(mix=dict.fromkeys(STEMS, 20.0), bit_depth="16")
     done = separator.separate_file(path, tmp_path / "loud", loud)
-    assert done.n_clipped == np.count_nonzero(np.abs(native(done.paths["mix"])) >= 32_767)
+    assert done.n_clipped == np.count_nonzero(np.abs(read(done.paths["mix"])[0]) >= 32_767)
 
 
 def test_a_stem_that_is_not_in_the_mix_is_silent(tmp_path, separator):
@@ -172,7 +165,7 @@ def test_a_stem_that_is_not_in_the_mix_is_silent(tmp_path, separator):
     options = FileOptions(mix={"vocals": 0.0})
     mix = separator.separate_file(path, tmp_path, options).paths["mix"]
     vocals = separator.separate_file(path, tmp_path / "v", FileOptions(stems=("vocals",))).paths["vocals"]
-    np.testing.assert_allclose(native(mix), native(vocals), atol=1e-15)
+    np.testing.assert_allclose(read(mix)[0], read(vocals)[0], atol=1e-15)
 
 
 @pytest.mark.parametrize(
@@ -270,8 +263,8 @@ def test_a_wav_that_would_pass_4_gib_becomes_rf64(tmp_path, separator, monkeypat
                 assert header[12:16] == b"ds64"
                 sizes = np.frombuffer(header[20:44], "<u8").tolist()
                 assert sizes == [stem.stat().st_size - 8, n_bytes, 12_000]
-        total = sum(native(stem).astype(np.int64) for stem in done.paths.values())
-        np.testing.assert_array_equal(total, native(path))
+        total = sum(read(stem)[0].astype(np.int64) for stem in done.paths.values())
+        np.testing.assert_array_equal(total, read(path)[0])
 
 
 def test_the_limit_leaves_room_for_a_header_and_tags():
@@ -300,7 +293,7 @@ def test_a_wav_of_unknown_length_is_a_wav_where_it_fits(tmp_path, n_channels):
     assert data[:4] == b"RIFF"
     assert int.from_bytes(data[4:8], "little") == len(data) - 8
     assert data[12:16] == b"JUNK"
-    np.testing.assert_array_equal(native(tmp_path / "a.wav"), block)
+    np.testing.assert_array_equal(read(tmp_path / "a.wav")[0], block)
 
 
 @pytest.mark.parametrize(

@@ -182,21 +182,13 @@ def test_there_are_at_most_so_many_harmonies_at_other_pitches() -> None:
     assert 3 in counts
 
 
+VOCAL_EFFECTS = ["harmony", "double_tracking", "echo", "reverberation", "equalise", "compress", "pause"]
+
+
 @pytest.mark.parametrize(
     ("effect", "source"),
     [
-        *(
-            (effect, "vocals")
-            for effect in (
-                "harmony",
-                "double_tracking",
-                "echo",
-                "reverberation",
-                "equalise",
-                "compress",
-                "pause",
-            )
-        ),
+        *((effect, "vocals") for effect in VOCAL_EFFECTS),
         *((effect, "music") for effect in ("reverberation", "equalise", "distort", "pause", "widen")),
     ],
 )

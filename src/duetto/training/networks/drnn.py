@@ -11,15 +11,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from duetto.training.config import DRNNConfig
-from duetto.training.networks.layers import EPSILON, neighbours, next_frames, repeat_edges, soft_masks
+from duetto.training.networks.layers import (
+    EPSILON,
+    MagnitudeNetwork,
+    neighbours,
+    next_frames,
+    repeat_edges,
+    soft_masks,
+)
 
 
-class DRNN(nn.Module):
+class DRNN(MagnitudeNetwork):
     """Hidden layers of rectified units, any of them recurrent, and a mask layer without parameters.
 
     h_l(t) = ReLU(W_l h_{l-1}(t) + b_l [+ U_l h_l(t-1)]),  [a_1; a_2] = W_o h_L(t) + b_o,
     y_i = |a_i| / (|a_1| + |a_2|) |X|  (section 3.2, equations 4 to 7).
     """
+
+    config: DRNNConfig
 
     def __init__(self, config: DRNNConfig, n_bins: int) -> None:
         super().__init__()
@@ -33,11 +42,6 @@ class DRNN(nn.Module):
             n_inputs = config.hidden_size
         self.output = nn.Linear(n_inputs, config.n_outputs * n_bins, bias=config.bias)
         _initialise(self)
-
-    @property
-    def first_frames(self) -> int:
-        """Frames of the first chunk, at least; then it gives a mask."""
-        return self.config.look_ahead + 1
 
     def empty_state(self, batch_size: int) -> list[Tensor]:
         """The state before the first chunk: no frames, and zeros for each recurrent layer."""
@@ -55,16 +59,7 @@ class DRNN(nn.Module):
         return self._run(frames, initial)[0].transpose(2, 3)
 
     def step(self, x: Tensor, state: Sequence[Tensor], is_last: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The next masks of a sequence in chunks; see `Stateful`.
-
-        Args:
-            x: magnitude (batch_size, n_frames, n_bins).
-            state: what the chunk before left, at first `empty_state`.
-            is_last: 1 for the last chunk, else 0, an integer without dimensions.
-
-        Returns:
-            Masks (batch_size, 2, any n_frames, n_bins) and the state after them.
-        """
+        """See `MagnitudeNetwork`."""
         held, *hidden = state
         n_side = self.config.look_ahead
         frames, held = next_frames(x, held, n_side, is_last)
@@ -90,11 +85,6 @@ class DRNN(nn.Module):
         if self.config.joint_mask == "none":
             return activations
         return soft_masks(activations, self.config.joint_mask) * magnitude.unsqueeze(1)
-
-    def masks(self, x: Tensor) -> Tensor:
-        """Magnitude (batch_size, n_frames, n_bins) to masks in [0, 1], (batch_size, 2, n_frames, n_bins)."""
-        state = [values.to(x) for values in self.empty_state(len(x))]
-        return self.step(x, state, torch.tensor(1, device=x.device))[0]
 
     def _masks(self, activations: Tensor, magnitude: Tensor) -> Tensor:
         if self.config.n_outputs == 1:

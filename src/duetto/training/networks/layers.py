@@ -1,11 +1,48 @@
-"""What the networks have in common: neighbouring frames and the mask layer."""
+"""What the networks of magnitudes have in common: chunks, neighbouring frames and the mask layer."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Literal, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from duetto.training.config import DRNNConfig, VPNNConfig
 
 EPSILON = 1e-10
+
+
+class MagnitudeNetwork(nn.Module, ABC):
+    """A network that takes the magnitude of a sequence in chunks and gives two masks."""
+
+    config: DRNNConfig | VPNNConfig
+
+    @property
+    def first_frames(self) -> int:
+        """Frames of the first chunk, at least; then it gives a mask."""
+        return self.config.look_ahead + 1
+
+    @abstractmethod
+    def empty_state(self, batch_size: int) -> list[Tensor]:
+        """The state before the first chunk."""
+
+    @abstractmethod
+    def step(self, x: Tensor, state: Sequence[Tensor], is_last: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The next masks of a sequence in chunks; see `Stateful`.
+
+        Args:
+            x: magnitude (batch_size, n_frames, n_bins).
+            state: what the chunk before left, at first `empty_state`.
+            is_last: 1 for the last chunk, else 0, an integer without dimensions.
+
+        Returns:
+            Masks (batch_size, 2, any n_frames, n_bins) and the state after them.
+        """
+
+    def masks(self, x: Tensor) -> Tensor:
+        """Magnitude (batch_size, n_frames, n_bins) to masks in [0, 1], (batch_size, 2, n_frames, n_bins)."""
+        state = [values.to(x) for values in self.empty_state(len(x))]
+        return self.step(x, state, torch.tensor(1, device=x.device))[0]
 
 
 def repeat_edges(frames: Tensor, n_before: int, n_after: int) -> Tensor:

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from duetto.training.config import VPNNConfig
-from duetto.training.networks.layers import neighbours, next_frames, repeat_edges, soft_masks
+from duetto.training.networks.layers import (
+    MagnitudeNetwork,
+    neighbours,
+    next_frames,
+    repeat_edges,
+    soft_masks,
+)
 
 DARK = 0.0938
 """Where the first two components of a spectral colour are full (the papers' n)."""
@@ -55,13 +61,14 @@ class VectorProductLinear(nn.Module):
         return F.linear(torch.cat(tuple(vectors), dim=-1), torch.cat(weights, dim=-1), direction @ self.bias)
 
 
-class VPNN(nn.Module):
+class VPNN(MagnitudeNetwork):
     """Layers of vectors, a linear read-out and the mask layer.
 
     A_l = f(W_l x A_{l-1} + B_l), f on each component; the output's vectors are read as one number a_i for
     each source and bin, and y_i = |a_i| / (|a_1| + |a_2|) |X|.
     """
 
+    config: VPNNConfig
     direction: Tensor
 
     def __init__(self, config: VPNNConfig, n_bins: int) -> None:
@@ -74,11 +81,6 @@ class VPNN(nn.Module):
         direction = COLOUR_DIRECTION if config.vectors == "colour" else MIDDLE_DIRECTION
         self.register_buffer("direction", torch.tensor(direction), persistent=False)
 
-    @property
-    def first_frames(self) -> int:
-        """Frames of the first chunk, at least; then it gives a mask."""
-        return self.config.look_ahead + 1
-
     def empty_state(self, batch_size: int) -> list[Tensor]:
         """The state before the first chunk: no frames."""
         return [torch.zeros(batch_size, 0, self.n_bins)]
@@ -89,16 +91,7 @@ class VPNN(nn.Module):
         return self._run(repeat_edges(magnitude.transpose(1, 2), n_side, n_side)).transpose(2, 3)
 
     def step(self, x: Tensor, state: Sequence[Tensor], is_last: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The next masks of a sequence in chunks; see `Stateful`.
-
-        Args:
-            x: magnitude (batch_size, n_frames, n_bins).
-            state: what the chunk before left, at first `empty_state`.
-            is_last: 1 for the last chunk, else 0, an integer without dimensions.
-
-        Returns:
-            Masks (batch_size, 2, any n_frames, n_bins) and the state after them.
-        """
+        """See `MagnitudeNetwork`."""
         (held,) = state
         frames, held = next_frames(x, held, self.config.look_ahead, is_last)
         return soft_masks(self._run(frames)), [held]
@@ -117,11 +110,6 @@ class VPNN(nn.Module):
     def forward(self, magnitude: Tensor) -> Tensor:
         """Magnitude (batch_size, n_bins, n_frames) to estimates (batch_size, 2, n_bins, n_frames)."""
         return soft_masks(self.activations(magnitude)) * magnitude.unsqueeze(1)
-
-    def masks(self, x: Tensor) -> Tensor:
-        """Magnitude (batch_size, n_frames, n_bins) to masks in [0, 1], (batch_size, 2, n_frames, n_bins)."""
-        state = [values.to(x) for values in self.empty_state(len(x))]
-        return self.step(x, state, torch.tensor(1, device=x.device))[0]
 
 
 MIDDLE_DIRECTION = (0.0, 1.0, 0.0)
