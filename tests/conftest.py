@@ -16,7 +16,7 @@ from helpers.tiny import TinyModel, write_model, write_stateful_model
 # tests time nothing; a file that an example writes in a folder of the test replaces that of the one before
 COMMON = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.function_scoped_fixture]}
 hypothesis.settings.register_profile("all", **COMMON)
-hypothesis.settings.register_profile("quick", **COMMON, max_examples=10)
+hypothesis.settings.register_profile("quick", **COMMON, max_examples=5)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -260,7 +260,7 @@ def test_lossless_formats_that_libsndfile_does_not_decode(tmp_path, rng, contain
     ],
 )
 def test_lossy_formats_that_libsndfile_does_not_decode(tmp_path, container, codec, sample):
-    audio = tone(rate=48_000)
+    audio = tone(sample_rate=48_000)
     decoded, info = read(encode(tmp_path / "song", audio, container, codec, sample, rate=48_000))
     assert info.lossy
     assert decoded.shape[1] == info.n_samples

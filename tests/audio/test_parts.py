@@ -19,6 +19,7 @@ from helpers.containers import (
     with_serial,
     without_tag_frame,
 )
+from helpers.quick import first
 from helpers.signals import noise, tone
 
 RATE = 44_100
@@ -264,7 +265,7 @@ def loudest(audio, rate):
     ]
 
 
-@pytest.mark.parametrize("n_channels", range(1, 9))
+@pytest.mark.parametrize("n_channels", first(2, 2, 6, 1, 3, 4, 5, 7, 8))
 @pytest.mark.parametrize(("subtype", "rate"), [("VORBIS", RATE), ("OPUS", 48_000)])
 def test_channels_of_vorbis_and_opus_are_read_in_the_order_of_wav(n_channels, subtype, rate):
     """FFmpeg, which gives them in that order, is the reference."""

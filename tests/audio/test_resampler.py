@@ -77,6 +77,7 @@ def test_48_khz_is_left_alone(tmp_path):
     assert done.null_residual is not None
 
 
+@pytest.mark.slow
 def test_memory_stays_that_of_a_block(tmp_path):
     block = noise(2, 44_100, amplitude=0.3)
     form = {"sample_rate": 44_100, "n_channels": 2, "container": "OPUS", "subtype": "OPUS"}

@@ -25,11 +25,12 @@ from duetto.separation.stem_writer import FileOptions
 from helpers.batches import RATE, records, stems, write_songs
 from helpers.command_line import Terminal, duetto
 from helpers.files import write_song
+from helpers.quick import first
 from helpers.signals import noise
 from helpers.tiny import TinyModel, write_model
 
 pytestmark = pytest.mark.usefixtures("here")
-IN_PROCESSES = pytest.param(2, marks=pytest.mark.slow)
+JOBS = first(1, 1, 2)
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_the_manifest_tells_all(tiny_model: Path) -> None:
         assert (output["n_bytes"], output["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
 
 
-@pytest.mark.parametrize("jobs", [1, IN_PROCESSES])
+@pytest.mark.parametrize("jobs", JOBS)
 def test_what_is_done_and_unchanged_is_skipped(separator: Separator, jobs: int) -> None:
     write_songs(Path("music"), 3)
     assert separate(separator) == ["done"] * 3
@@ -182,7 +183,7 @@ def test_a_touched_song_is_known_by_its_content(separator: Separator) -> None:
     assert all(record["status"] == "done" for record in renewed.values())
 
 
-@pytest.mark.parametrize("jobs", [1, IN_PROCESSES])
+@pytest.mark.parametrize("jobs", JOBS)
 def test_a_failure_is_written_down_and_tried_again(separator: Separator, jobs: int) -> None:
     path, *_ = write_songs(Path("music"), 3)
     content = path.read_bytes()
@@ -338,9 +339,7 @@ def test_songs_that_would_have_the_same_stems_are_refused(tiny_model: Path) -> N
     assert duetto("separate", ".", "-o", "out", "-n", tiny_model).code == 0
 
 
-@pytest.mark.parametrize(
-    "options", [(), pytest.param(("-j", "2"), marks=pytest.mark.slow), ("--format", "flac")]
-)
+@pytest.mark.parametrize("options", first(2, (), ("--format", "flac"), ("-j", "2")))
 def test_stems_of_another_song_are_overwritten_only_on_demand(
     options: tuple[str, ...], tiny_model: Path
 ) -> None:

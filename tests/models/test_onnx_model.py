@@ -6,13 +6,14 @@ from dataclasses import asdict
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from duetto.errors import ModelError
 from duetto.models.metadata import ModelMetadata
 from duetto.models.onnx_model import METADATA_KEY, OnnxModel, probe_input
+from helpers.quick import at_most
 from helpers.tiny import METADATA, write_model
 
 
@@ -137,7 +138,7 @@ def test_a_file_truncated_anywhere_is_a_model_error(tiny_model, tmp_path):
         one_line(excinfo, path)
 
 
-@settings(max_examples=50)
+@at_most(50)
 @given(st.data())
 def test_a_changed_byte_is_a_model_error_or_harmless(tiny_model, tmp_path, data):
     content, path = bytearray(tiny_model.read_bytes()), tmp_path / "damaged.onnx"

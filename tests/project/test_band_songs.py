@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from helpers.quick import first
+
 SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "band_songs.py"))
-SEEDS = [*range(3), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 12))]
+SEEDS = first(3, *range(12))
 
 
 def song(seed: int) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from duetto.audio import save_audio
@@ -15,6 +15,7 @@ from duetto.separation.null_test import null_test
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
 from helpers.command_line import command, duetto
+from helpers.quick import at_most
 from helpers.tiny import TinyModel
 
 RATE = 16_000
@@ -58,7 +59,7 @@ def test_stems_pass_and_stems_a_step_off_fail(subtype):
     assert result.passes(-42.0)
 
 
-@settings(max_examples=15)
+@at_most(15)
 @given(st.data(), st.sampled_from([8, 16, 24]), st.integers(1, 300))
 def test_the_residual_and_the_clipped_samples_are_counted(tmp_path, data, bits, n_samples):
     """Against a plain count, over blocks shorter than the file."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -22,6 +22,7 @@ from duetto.training.exporter import export
 from duetto.training.networks import build_network
 from duetto.training.networks.unet import UNet
 from duetto.training.torch_model import TorchModel
+from helpers.quick import at_most, first
 from helpers.signals import decibels, noise, tone
 from helpers.streams import cut, lags, streamed
 
@@ -63,7 +64,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export(CONFIG, folder / "weights", folder / "small.onnx", bits=32).path
 
 
-@settings(max_examples=12)
+@at_most(12)
 @given(
     n_levels=st.integers(1, 4),
     n_blocks=st.lists(st.integers(1, 2), min_size=1, max_size=3),
@@ -105,7 +106,7 @@ def test_masks_do_depend_on_frames_as_far_as_they_wait_for() -> None:
     assert CONFIG.network.look_ahead - 8 <= later <= CONFIG.network.look_ahead
 
 
-@settings(max_examples=8)
+@at_most(8)
 @given(
     n_samples=st.integers(1, 60_000),
     n_channels=st.sampled_from([1, 2, 3]),
@@ -154,7 +155,7 @@ def test_a_network_in_training_is_stateful_as_its_model_file_is(path: Path) -> N
     assert decibels(vocals - Separator(path, **options).separate(audio, RATE)["vocals"], audio) < -80
 
 
-@pytest.mark.parametrize("n_threads", [1, 2, 3])
+@pytest.mark.parametrize("n_threads", first(1, 2, 1, 3))
 def test_threads_change_next_to_nothing(path: Path, n_threads: int) -> None:
     audio = noise(2, 40_000)
     vocals = [
@@ -181,6 +182,7 @@ def test_griffin_lim_takes_segments(path: Path) -> None:
     np.testing.assert_allclose(stems["vocals"] + stems["accompaniment"], audio, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_graph_that_forgets_is_refused(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its whole sequences are right, its chunks are not."""
 
@@ -195,9 +197,8 @@ def test_a_graph_that_forgets_is_refused(path: Path, tmp_path: Path, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    "model", ["drnn", *(pytest.param(name, marks=pytest.mark.slow) for name in ("duetto", "mir1k"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["drnn", "duetto", "mir1k"])
 def test_the_models_that_ship_leave_no_trace_of_chunks(model: str) -> None:
     """The example song, and a sustained tone."""
     audio, rate = load_audio(EXAMPLE)

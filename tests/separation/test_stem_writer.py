@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from duetto.audio import AudioReader, load_audio
@@ -17,6 +17,7 @@ from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
 from helpers.files import read
 from helpers.files import written as names
+from helpers.quick import at_most
 from helpers.tiny import TinyModel
 
 RATE = 16_000
@@ -99,7 +100,7 @@ def test_one_stem_alone_is_the_stem_of_both(tmp_path, separator, stem, subtype):
     }
 
 
-@settings(max_examples=25)
+@at_most(25)
 @given(
     form=st.sampled_from(
         [("FLAC", "PCM_16"), ("WAV", "FLOAT"), ("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS")]

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from duetto.audio import load_audio
@@ -15,6 +15,7 @@ from duetto.cli.separate import EXAMPLE
 from duetto.errors import AudioError, ModelError
 from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
+from helpers.quick import at_most
 from helpers.signals import Waveform, decibels, noise
 from helpers.streams import cut, lags, streamed
 from helpers.tiny import TinyModel, write_model
@@ -28,7 +29,7 @@ def path(tiny_stateful_model):
     return tiny_stateful_model
 
 
-@settings(max_examples=12)
+@at_most(12)
 @given(
     lengths=st.lists(st.one_of(st.integers(1, 30), st.integers(31, 9000)), min_size=1, max_size=8),
     n_channels=st.sampled_from([1, 2, 5]),

@@ -24,6 +24,7 @@ from duetto.training.exporter import Bits, export, export_run
 from duetto.training.networks import Network, build_network
 from duetto.training.networks.drnn import DRNN
 from duetto.training.torch_model import TorchModel
+from helpers.quick import first
 
 N_BINS = 65
 
@@ -97,7 +98,7 @@ def check_parity(model: OnnxModel, network: Network, magnitude: NDArray[np.float
     ],
     ids=str,
 )
-@pytest.mark.parametrize("bits", [32, *(pytest.param(bits, marks=pytest.mark.slow) for bits in (5, 8, 16))])
+@pytest.mark.parametrize("bits", first(1, 32, 5, 8, 16))
 def test_a_model_gives_the_networks_masks_at_any_length_and_batch(
     tmp_path: Path, rng: np.random.Generator, network: dict[str, Any], bits: Bits
 ) -> None:
@@ -112,7 +113,7 @@ def test_a_model_gives_the_networks_masks_at_any_length_and_batch(
 
 
 @pytest.mark.parametrize(("n_channels", "cross_masks"), [(1, False), (2, False), (2, True)])
-@pytest.mark.parametrize("bits", [8, *(pytest.param(bits, marks=pytest.mark.slow) for bits in (16, 32))])
+@pytest.mark.parametrize("bits", first(1, 8, 16, 32))
 def test_a_unets_model_gives_its_complex_masks(
     tmp_path: Path, rng: np.random.Generator, n_channels: int, cross_masks: bool, bits: Bits
 ) -> None:

@@ -18,6 +18,7 @@ from duetto.training.config_io import load_config, parse_config
 from duetto.training.exporter import export
 from duetto.training.init_from import USUAL_SIZE, initialise_from, unfold_norms
 from duetto.training.networks import Network, build_network
+from helpers.quick import first
 
 N_BINS = 65
 
@@ -49,9 +50,7 @@ def trained(settings: Config) -> Network:
     return network.eval()
 
 
-@pytest.fixture(
-    params=[32, *(pytest.param(bits, marks=pytest.mark.slow) for bits in (8, 16))], scope="module"
-)
+@pytest.fixture(params=first(1, 32, 8, 16), scope="module")
 def onnx_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> OnnxModel:
     folder = tmp_path_factory.mktemp("model")
     save_weights(folder / "weights", trained(config()))
@@ -122,7 +121,8 @@ def test_batch_statistics_agree_with_the_unfolded_norms(onnx_model: OnnxModel) -
     assert 20 * after < before
 
 
-@pytest.mark.parametrize("name", ["duetto", pytest.param("mir1k", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["duetto", "mir1k"])
 def test_models_that_ship_can_be_fine_tuned(name: str) -> None:
     onnx_model = OnnxModel(model_files()[name])
     metadata = onnx_model.metadata

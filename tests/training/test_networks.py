@@ -5,13 +5,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from duetto.training.config import DRNNConfig, VPNNConfig
 from duetto.training.networks import build_network
 from duetto.training.networks.drnn import DRNN
+from helpers.quick import at_most
 
 N_BINS = 6
 VARIANTS = {"DNN": (), "DRNN-1": (1,), "DRNN-2": (2,), "DRNN-3": (3,), "sRNN": (1, 2, 3)}
@@ -178,7 +179,7 @@ def test_one_seed_gives_one_network() -> None:
     assert not torch.equal(one["output.weight"], other["output.weight"])
 
 
-@settings(max_examples=12)
+@at_most(12)
 @given(
     config=st.sampled_from(
         [

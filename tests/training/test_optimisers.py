@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -18,6 +18,7 @@ from duetto.training.optimisers import (
     learning_rate_fraction,
     orthogonalised,
 )
+from helpers.quick import at_most
 
 SHAPES = [(4, 8), (8, 4), (16, 64), (64, 16), (6, 4, 3, 3), (90, 2, 3, 3), (1, 30), (30, 1)]
 
@@ -53,7 +54,7 @@ def test_singular_values_come_near_1_times_the_root_of_rows_per_column(shape: tu
     seed=st.integers(0, 99),
     scale=st.floats(1e-3, 1e3),
 )
-@settings(max_examples=40)
+@at_most(40)
 def test_an_update_keeps_its_direction_and_not_its_size(
     small: int, times: int, tall: bool, seed: int, scale: float
 ) -> None:

@@ -159,6 +159,7 @@ def test_what_coding_adds_counts_as_music(seed: int) -> None:
     assert 0 < augment.rms(error) < 0.5 * augment.rms(sources.sum(0))
 
 
+@pytest.mark.slow
 def test_there_are_at_most_so_many_harmonies_at_other_pitches() -> None:
     seconds = np.arange(2 * RATE) / RATE
     voice = np.sin(2 * np.pi * 440 * seconds, dtype=np.float32)[None]

@@ -203,6 +203,7 @@ def test_the_learning_rate_rises_then_falls_to_1_percent(adamw_run: Path) -> Non
     assert rates[1:] == sorted(rates[1:], reverse=True)
 
 
+@pytest.mark.slow
 def test_muon_teaches_a_u_net_on_scenes(unet_run: Path) -> None:
     losses, scores = column(unet_run, "loss"), column(unet_run, "validation/vocals/GNSDR")
     assert np.mean(losses[-4:]) < 0.75 * np.mean(losses[:4])
@@ -210,6 +211,7 @@ def test_muon_teaches_a_u_net_on_scenes(unet_run: Path) -> None:
     assert column(unet_run, "learning_rate")[1] == pytest.approx(1e-2, rel=0.02)  # AdamW's
 
 
+@pytest.mark.slow
 def test_the_moving_average_is_scored_and_saved(unet_run: Path) -> None:
     """Of steps up to 16: some other weights than the last, but near them."""
     summary = json.loads((unet_run / "summary.json").read_text(encoding="utf-8"))
@@ -232,6 +234,7 @@ def weights_of(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(newest(folder) / "weights.safetensors")
 
 
+@pytest.mark.slow
 def test_a_run_is_initialised_from_another(dataset: Path, tmp_path: Path, unet_run: Path) -> None:
     initial = str(unet_run / "best.safetensors")
     still = {**MUON, "learning_rate": 1e-30, "muon_learning_rate": 1e-30, "weight_decay": 0}
@@ -283,6 +286,7 @@ def test_a_run_is_resumed_without_the_file_it_was_initialised_from(
     assert all(torch.equal(whole[name], broken[name]) for name in whole)
 
 
+@pytest.mark.slow
 def test_a_stereo_network_is_initialised_from_a_mono_run(unet_run: Path) -> None:
     """Its masks of the middle are those of the mono network, whatever the side is; this is shared alike."""
     n_bins = 129
@@ -334,6 +338,7 @@ def test_a_wider_network_is_initialised_to_the_same_masks_and_all_of_it_learns(
             assert found[name].ne(0).any(0).all(), name
 
 
+@pytest.mark.slow
 def test_a_deeper_network_begins_much_as_the_one_it_starts_from(unet_run: Path) -> None:
     n_bins = 129
     given = build_network(unet_config().network, n_bins).eval()

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -19,6 +19,7 @@ from duetto.training.init_from import initialise_from
 from duetto.training.networks import build_network
 from duetto.training.networks.unet import UNet
 from duetto.training.torch_stft import stft_forward
+from helpers.quick import at_most
 
 N_BINS = 33
 SMALL = {"n_sub_bands": 4, "width": 5, "growth": 3, "n_levels": 2, "least_frequencies": 2}
@@ -81,7 +82,7 @@ def test_sub_bands_lie_over_one_another_as_channels(n_channels: int) -> None:
     n_frames=st.integers(1, 9),
     batch_size=st.integers(1, 3),
 )
-@settings(max_examples=25)
+@at_most(25)
 def test_unfolding_takes_folding_back(
     n_channels: int, n_sub_bands: int, n_frames: int, batch_size: int
 ) -> None:
