@@ -86,7 +86,9 @@ def in_a_hurry(table: Table) -> str:
     printed, drnn, mir1k = rows["drnn-2-disc"]["printed"], *(vocals(rows[name]) for name in ("drnn", "mir1k"))
     found = next(found for found in table["findings"] if found["better"] == rows["drnn"]["label"])
     gain, lead = found["difference"]["gnsdr"], found["difference"]["gsir"]
-    inside = "lies in" if drnn["gnsdr"]["low"] <= printed["gnsdr"] <= drnn["gnsdr"]["high"] else "is outside of"
+    inside = (
+        "lies in" if drnn["gnsdr"]["low"] <= printed["gnsdr"] <= drnn["gnsdr"]["high"] else "is outside of"
+    )
     return f"""In short, on all {table["n_tracks"]} test clips, vocals:
 
 - **The network of Huang et al. (2014)**, DRNN-2 with discrimination, trained on the papers' 171 clips (the model `drnn`), has a GNSDR of {interval(drnn["gnsdr"])} dB, a GSIR of {interval(drnn["gsir"])} and a GSAR of {interval(drnn["gsar"])}. The paper prints {printed["gnsdr"]:.2f} / {printed["gsir"]:.2f} / {printed["gsar"]:.2f}; its GNSDR {inside} our interval. Ours has other training than the paper's: AdamW and data augmentation instead of L-BFGS and shifted copies.
