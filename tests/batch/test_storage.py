@@ -96,7 +96,9 @@ def test_errors_name_the_url_of_a_song(memory: fsspec.AbstractFileSystem, tiny_m
     outcome = duetto(
         "separate", "memory://music/even/000.wav", "-o", "out", "-n", tiny_model, "--start", "99"
     )
-    assert outcome.err[0].startswith("duetto: memory://music/even/000.wav has no part from 99 to its end")
+    assert outcome.err[0].startswith(
+        "duetto: memory://music/even/000.wav has no part from 99 seconds to its end"
+    )
 
 
 @pytest.mark.slow

@@ -214,6 +214,14 @@ def test_evaluate_prints_a_table_and_writes_every_score(tiny_model: Path, rng: n
     assert three["means"]["vocals"]["gnsdr"] != scores["means"]["vocals"]["gnsdr"]
 
 
+def test_songs_are_scored_whole_without_a_split(tiny_model: Path, rng: np.random.Generator) -> None:
+    for name in ("vocals", "accompaniment"):
+        Path("data/song").mkdir(parents=True, exist_ok=True)
+        soundfile.write(f"data/song/{name}.wav", rng.uniform(-0.4, 0.4, 6000), RATE)
+    assert duetto("evaluate", "songs", "--data", "data", "-n", tiny_model, "-j", "1").code == 0
+    assert json.loads(Path("scores/tiny-songs-all/scores.json").read_text())["split"] == "all"
+
+
 def test_an_oracle_is_scored_but_separates_no_song(song: Path, rng: np.random.Generator) -> None:
     for source in ("vocals", "accompaniment"):
         Path("data", source).mkdir(parents=True)
@@ -249,7 +257,8 @@ class Training:
 
     def __call__(self, config: Any, data: Path, folder: Path, *, on_step: Any, **options: Any) -> RunProgress:
         self.config, self.data, self.folder, self.options = config, data, folder, options
-        progress = RunProgress(step=20, best_gnsdr=7.451, best_step=10, seconds=90)
+        initial = 7.0 if config.run.init_from else None
+        progress = RunProgress(step=20, best_gnsdr=7.451, best_step=10, seconds=90, initial_gnsdr=initial)
         on_step(progress, {"loss": 0.5, "validation/vocals/GNSDR": 7.0})
         return progress
 
@@ -265,10 +274,15 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Training:
 def test_train_says_how_it_went(training: Training) -> None:
     outcome = duetto("train", "drnn", "--data", "d", "--set", "run.seed=7", "--devices", "2", "--resume")
     assert outcome.out == ["runs/drnn: best validation GNSDR 7.45 dB at step 10 of 20, 1.5 minutes"]
-    assert outcome.err == []
+    assert outcome.err == ["duetto: make its model file with: duetto export runs/drnn"]
     assert training.config.run.seed == 7
     assert (training.data, training.folder) == (Path("d"), Path("runs/drnn"))
     assert training.options == {"resume": True, "accelerator": "auto", "devices": 2, "nodes": 1}
+    outcome = duetto("train", "fine-tune", "--data", "d", "-o", "my songs")
+    assert outcome.out == [
+        "my songs: best validation GNSDR 7.45 dB at step 10 of 20, 7.00 dB at step 0, 1.5 minutes"
+    ]
+    assert outcome.err == ["duetto: make its model file with: duetto export 'my songs'"]
 
 
 @pytest.mark.parametrize("rank", ["RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"])

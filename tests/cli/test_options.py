@@ -1,5 +1,7 @@
 """Options that exclude each other are refused, both of them named; none wins without a word."""
 
+from pathlib import Path
+
 import pytest
 
 from helpers.command_line import duetto
@@ -42,6 +44,22 @@ def test_options_that_exclude_nothing(options: list[str]) -> None:
     outcome = duetto("separate", "missing.wav", *options, "-n", "drnn")
     assert (outcome.code, outcome.out) == (1, [])
     assert "missing.wav" in outcome.err[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("seperate", "No such command 'seperate': did you mean separate?"),
+        ("here.mp3", "No such command 'here.mp3': did you mean duetto separate?"),
+        ("karaoke", "No such command 'karaoke': write one of separate, studio, check,"),
+    ],
+)
+def test_an_unknown_command_says_what_may_have_been_meant(here: Path, name: str, said: str) -> None:
+    (here / "here.mp3").touch()
+    outcome = duetto(name)
+    assert (outcome.code, len(outcome.err)) == (2, 1)
+    assert outcome.err[0].startswith(f"duetto: {said}")
+    assert outcome.err[0].endswith("(see duetto --help)")
 
 
 def test_training_without_a_recipe_names_the_recipes() -> None:

@@ -274,7 +274,7 @@ def test_an_empty_or_missing_folder_is_an_error(case: Case, tmp_path: Path) -> N
 
 def test_an_unknown_dataset_lists_all_and_names_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(
-        DatasetError, match="mir1k, ikala, musdb, musdb18, dsd100, pairs; did you mean 'musdb'"
+        DatasetError, match="mir1k, ikala, musdb, musdb18, dsd100, pairs, songs; did you mean 'musdb'"
     ):
         load_tracks("musbd", tmp_path, split="train")
 

@@ -1,6 +1,11 @@
+import threading
+import time
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import lru_cache
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +15,7 @@ from hypothesis import strategies as st
 
 from duetto.audio import AudioReader
 from duetto.errors import AudioError, ConfigError, ModelError
-from duetto.separation.separator import Separator
+from duetto.separation.separator import Separator, separate
 from duetto.separation.settings import SeparationSettings
 from duetto.separation.stem_writer import FileOptions
 from helpers.files import write_song
@@ -384,3 +389,25 @@ def test_a_network_of_another_transform(tmp_path):
 
     audio = noise(2, 30_000)
     np.testing.assert_allclose(Separator(Other(1)).separate(audio, 16000)["vocals"], audio, atol=1e-6)
+
+
+def test_threads_that_separate_first_at_the_same_time_load_one_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded, both = [], threading.Barrier(2)
+
+    def load() -> Separator:
+        loaded.append(Separator(ConstantModel(0.5)))
+        time.sleep(0.05)  # long enough for the other thread to come
+        return loaded[-1]
+
+    monkeypatch.setattr("duetto.separation.separator._default_separator", lru_cache(maxsize=1)(load))
+    path = write_song(tmp_path / "song.wav", noise(1, 8000))
+
+    def work(_: int) -> set[str]:
+        both.wait()
+        return set(separate(path))
+
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(work, range(2))) == [{"vocals", "accompaniment"}] * 2
+    assert len(loaded) == 1

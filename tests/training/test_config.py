@@ -37,6 +37,34 @@ def test_a_recipe_changes_what_it_names_and_overrides_come_last(tmp_path: Path) 
     assert config.optimiser.weight_decay == Config().optimiser.weight_decay
 
 
+def test_a_recipe_replaces_whole_tables_of_its_base(tmp_path: Path) -> None:
+    recipe, further = tmp_path / "mine.toml", tmp_path / "further.toml"
+    recipe.write_text('base = "drnn"\nname = "mine"\n[optimiser]\nbatch_size = 8\n', encoding="utf-8")
+    further.write_text(f"base = {str(recipe)!r}\n[run]\nseed = 9\n", encoding="utf-8")
+    base, config = load_config("drnn"), load_config(str(further), ["stft.window=hann"])
+    assert config.name == "mine"
+    assert (config.network, config.mixing) == (base.network, base.mixing)
+    assert (base.stft.window, config.stft.window) == ("sine", "hann")
+    assert config.optimiser == Config().optimiser.model_copy(update={"batch_size": 8})
+    assert config.run == Config().run.model_copy(update={"seed": 9})
+
+
+def test_a_base_that_is_no_recipe_is_named(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('base = "duetta"\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match="no recipe 'duetta': did you mean 'duetto'"):
+        load_config(str(recipe))
+
+
+def test_fine_tuning_is_the_training_of_the_default_model_on_other_songs() -> None:
+    base, config = load_config("duetto"), load_config("fine-tune")
+    same = ("stft", "network", "loss", "mixing", "optimiser", "n_passes")
+    assert [getattr(config, table) for table in same] == [getattr(base, table) for table in same]
+    assert config.run.init_from == "duetto"
+    assert config.data.licence == base.data.licence  # that of the initial weights
+    assert (config.data.dataset, config.data.store, config.data.solo_vocals) == ("songs", "", ())
+
+
 @pytest.mark.parametrize(
     ("override", "key", "value"),
     [
@@ -151,10 +179,12 @@ def test_an_override_below_a_value_of_the_recipe_is_refused(tmp_path: Path) -> N
         load_config(str(recipe), ["optimiser.kind.x=1"])
 
 
-def test_an_unknown_recipe_lists_those_there_are() -> None:
-    with pytest.raises(ConfigError) as caught:
-        load_config("drrn")
+def test_an_unknown_recipe_lists_those_there_are_and_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="no recipe 'finetune': did you mean 'fine-tune'") as caught:
+        load_config("finetune")
     assert all(name in str(caught.value) for name in recipe_names())
+    with pytest.raises(ConfigError, match="no recipe 'songs': give the path"):
+        load_config("songs")
 
 
 @pytest.mark.parametrize("content", [b"name = ", b"\xff\xfe"])

@@ -160,6 +160,28 @@ def test_a_multitrack_song_is_its_tracks_and_their_sums(songs: Path) -> None:
     assert two.vocal_tracks == ()
 
 
+def test_songs_of_a_dataset_train_with_their_tracks(tmp_path: Path) -> None:
+    """Those that are held out are scored in stereo."""
+    for song, seed in (("a", 1), ("b", 4)):
+        write(tmp_path / song / "vocals.wav", noise(0.5, seed))
+        write(tmp_path / song / "vocals-choir.wav", noise(0.4, seed + 1))
+        write(tmp_path / song / "accompaniment.wav", np.stack([noise(0.5, seed + 2), noise(0.5, 9)]))
+    data = DataConfig(
+        dataset="songs", sample_rate=RATE, train_split="all", validation_split="", n_held_out_songs=1
+    )
+    (one,), (held_out,) = load_data(data, tmp_path)
+    assert [voice.shape for voice in one.vocal_tracks] == [(1, 4000), (1, 4000)]
+    assert np.allclose(one.vocals[0], noise(0.5, 1) + np.pad(noise(0.4, 2), (0, 800)), atol=1e-6)
+    assert np.array_equal(one.accompaniment, [noise(0.5, 3), noise(0.5, 9)])
+    assert np.array_equal(one.tracks[0], one.accompaniment)
+    assert held_out.name == "b"
+    assert held_out.load().sources["vocals"].shape == (2, 4000)
+    stored, _ = load_data(data.model_copy(update={"store": ".stored"}), tmp_path)
+    for _ in range(2):  # the store is no song
+        assert [recording.vocals.shape for recording in stored] == [(1, 4000)]
+        stored, _ = load_data(data.model_copy(update={"store": ".stored"}), tmp_path)
+
+
 def test_a_store_holds_what_would_be_in_memory(songs: Path) -> None:
     changes = {"multitracks": ["multitracks"], "vocals_high_pass": 70.0, **MULTITRACKS}
     held, _ = load_data(config(**changes), songs)

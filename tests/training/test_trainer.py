@@ -248,6 +248,26 @@ def test_a_run_is_initialised_from_another(dataset: Path, tmp_path: Path, unet_r
     )
 
 
+@pytest.mark.parametrize(("selection", "kept"), [("best", True), ("last", False)])
+def test_initial_weights_that_no_step_improves_on_are_kept(
+    dataset: Path, tmp_path: Path, unet_run: Path, selection: str, kept: bool
+) -> None:
+    initial = unet_run / "best.safetensors"
+    harmful = {**MUON, "learning_rate": 0.5, "muon_learning_rate": 0.5, "ema_decay": 0}
+    settings = unet_config(
+        harmful, n_steps=4, evaluate_every=2, init_from=str(initial), checkpoint_selection=selection
+    )
+    progress = train(settings, dataset, tmp_path / "run", accelerator="cpu")
+    held, found = load_file(initial), load_file(tmp_path / "run" / "best.safetensors")
+    assert all(torch.equal(found[name], held[name]) for name in held) == kept
+    assert progress.best_step == (0 if kept else 4)
+    assert (progress.initial_gnsdr is not None) == kept
+    if kept:
+        assert progress.initial_gnsdr == progress.best_gnsdr
+        assert progress.best_gnsdr == pytest.approx(column(unet_run, "validation/vocals/GNSDR")[-1], abs=1e-3)
+    assert len(column(tmp_path / "run", "validation/vocals/GNSDR")) == 2
+
+
 @pytest.mark.slow
 def test_a_run_is_initialised_from_a_model_file(dataset: Path, tmp_path: Path, unet_run: Path) -> None:
     """Its norms fit the mixtures, so that what a step changes is the step's."""

@@ -1,10 +1,12 @@
 """The command line: arguments and printing. What a command needs is imported when it is called."""
 
+import difflib
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -76,9 +78,19 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            return None
+            if ctx.resilient_parsing:
+                return None
+            raise click.UsageError(f"No such command {cmd_name!r}: {_meant(cmd_name)}", ctx)
         command: click.Command = getattr(import_module(f"duetto.cli.{cmd_name}"), cmd_name)
         return command
+
+
+def _meant(name: str) -> str:
+    """What may have been meant by a command that there is not."""
+    if Path(name).exists():
+        return "did you mean duetto separate?"
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    return f"did you mean {near[0]}?" if near else f"write one of {', '.join(COMMANDS)}"
 
 
 @click.group(

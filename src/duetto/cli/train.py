@@ -2,13 +2,14 @@
 
 import logging
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from duetto.cli.console import progress_bar
+from duetto.cli.console import complain, progress_bar
 from duetto.cli.options import DATA_OPTION, Command, output_option
 from duetto.errors import DuettoError
 
@@ -71,10 +72,12 @@ def train(recipe: str, data: Path, output: Path | None, overrides: tuple[str, ..
                 sys.exit(1)
             raise
     if first:
+        before = "" if progress.initial_gnsdr is None else f", {progress.initial_gnsdr:.2f} dB at step 0"
         click.echo(
             f"{folder}: best validation GNSDR {progress.best_gnsdr:.2f} dB at step {progress.best_step} "
-            f"of {progress.step}, {progress.seconds / 60:.1f} minutes"
+            f"of {progress.step}{before}, {progress.seconds / 60:.1f} minutes"
         )
+        complain(f"make its model file with: duetto export {shlex.quote(str(folder))}")
 
 
 def _note(values: dict[str, float]) -> str:

@@ -1,4 +1,4 @@
-"""Datasets with references, in fixed splits: MIR-1K, iKala, MUSDB18, DSD100 and pairs of files."""
+"""Datasets with references, in fixed splits: MIR-1K, iKala, MUSDB18, DSD100, and songs of one's own."""
 
 import difflib
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from duetto.audio import AUDIO_SUFFIXES
 from duetto.errors import DatasetError
-from duetto.evaluation.tracks import Track, clip_loader, files_loader, stems_loader
+from duetto.evaluation.tracks import Track, clip_loader, files_loader, is_sung, song_loader, stems_loader
 
 # MIR-1K numbers the clips of a song from 1 and leaves some numbers out. The last number of each song:
 _MIR1K_LAST_CLIP = {"abjones": (4, 12, 14, 8, 9), "amy": (7, 7, 8, 11, 8, 11, 8, 8, 9, 8, 7, 7, 7, 6, 13, 8)}
@@ -39,6 +39,7 @@ def load_tracks(dataset: str, root: str | Path, *, split: str) -> list[Track]:
     | musdb18 | `{train,test}/{track}.stem.mp4`, or `{track}.stem.mp4` here | train, test |
     | dsd100 | `Sources/{Dev,Test}/{track}/{vocals,drums,bass,other}.wav` | train (Dev), test |
     | pairs | `vocals/{track}.wav` and `accompaniment/{track}.wav`, here or in train, dev, test | these |
+    | songs | `{track}/vocals.wav` and other tracks in a folder for each song | none |
 
     Files may be FLAC or another format instead of WAV. A `mixture` file is not read: the mixture is the sum
     of the sources.
@@ -58,8 +59,12 @@ def load_tracks(dataset: str, root: str | Path, *, split: str) -> list[Track]:
     that these are the references of published scores; the track of the mixture is not read, since AAC adds an
     error of its own to each track.
 
+    songs are multitrack songs. The vocals are the sum of the files whose names begin with "vocals", such as
+    `vocals.wav` and `vocals-choir.wav`; the accompaniment is the file of that name, or else the sum of all
+    other files. The tracks of a song begin together; shorter ones end with silence.
+
     Args:
-        dataset: "mir1k", "ikala", "musdb", "musdb18", "dsd100" or "pairs".
+        dataset: "mir1k", "ikala", "musdb", "musdb18", "dsd100", "pairs" or "songs".
         root: the dataset's folder.
         split: "train", "dev", "test" as the dataset has them, or "all".
 
@@ -181,6 +186,42 @@ def _list_pairs(root: Path, splits: tuple[str, ...]) -> list[Track]:
     return tracks
 
 
+def _list_song_folders(root: Path, _: tuple[str, ...]) -> list[Track]:
+    """Tracks of a folder with a folder for each multitrack song."""
+    tracks = []
+    for folder in root.iterdir():
+        if folder.is_dir() and not folder.name.startswith("."):
+            files = _song_files(folder)
+            tracks.append(Track(folder.name, folder.name, None, song_loader(files), files))
+    if not tracks:
+        raise DatasetError(f"{root} holds no folders; {_SONG_FOLDER}")
+    return tracks
+
+
+def _song_files(folder: Path) -> tuple[Path, ...]:
+    """The tracks of a multitrack song, by name."""
+    files = _audio_files(folder)
+    vocals = {name for name, path in files.items() if is_sung(path)}
+    others = {name for name in files.keys() - vocals if name.lower() != "mixture"}
+    if unclear := [files[name].name for name in others if "vocal" in name.lower()]:
+        raise DatasetError(
+            f"{folder}: is {_listed(unclear)} sung? If it is, let its name begin with vocals; if it is not, "
+            "leave the word out"
+        )
+    others = {name for name in others if name.lower() == "accompaniment"} or others
+    if not files:
+        raise DatasetError(f"{folder} holds no audio file; {_SONG_FOLDER}")
+    if not (vocals and others):
+        lacking = "other track" if vocals else "sung track"
+        found = _listed(path.name for path in files.values())
+        raise DatasetError(f"{folder} has no {lacking} beside {found}; {_SONG_FOLDER}")
+    return tuple(files[name] for name in sorted(vocals | others))
+
+
+_SONG_FOLDER = (
+    "a folder for each song should hold its sung tracks, whose names begin with vocals, and its other tracks"
+)
+
 _DATASETS: dict[str, tuple[Callable[[Path, tuple[str, ...]], list[Track]], tuple[str, ...]]] = {
     "mir1k": (_list_mir1k, ("train", "dev", "test")),
     "ikala": (_list_ikala, ("train", "test")),
@@ -191,7 +232,14 @@ _DATASETS: dict[str, tuple[Callable[[Path, tuple[str, ...]], list[Track]], tuple
         ("train", "test"),
     ),
     "pairs": (_list_pairs, ("train", "dev", "test")),
+    "songs": (_list_song_folders, ()),
 }
+
+
+def default_split(dataset: str) -> str:
+    """The split that is scored where none is named: "test", or "all" of a dataset without splits."""
+    _, splits = _DATASETS.get(dataset, (None, ("test",)))
+    return "test" if splits else "all"
 
 
 def _check_choice(what: str, value: str, choices: list[str]) -> None:

@@ -14,6 +14,9 @@ from duetto.errors import AudioError, DatasetError
 
 Waveform = NDArray[np.float32]
 
+SUNG = "vocals"
+"""What the names of the sung tracks of a multitrack song begin with, in upper or lower case."""
+
 _AAC_FRAME = 1024  # samples; where no length is stated, the last frame is padded
 
 
@@ -44,12 +47,19 @@ class Track:
         song: the song that it belongs to; splits and bootstrap keep the tracks of one song together.
         singer: if the dataset names one.
         load: reads the audio, without a cache; it can be pickled.
+        files: of a multitrack song the files of its tracks, which sum to the sources; else empty.
     """
 
     name: str
     song: str
     singer: str | None
     load: Callable[[], TrackAudio]
+    files: tuple[Path, ...] = ()
+
+
+def is_sung(path: Path) -> bool:
+    """Whether a track of a multitrack song is sung, by the name of its file."""
+    return path.name.lower().startswith(SUNG)
 
 
 def _header(path: Path) -> tuple[int, int, int]:
@@ -73,6 +83,21 @@ def files_loader(vocals: Path, *parts: Path) -> Callable[[], TrackAudio]:
     """Compare the headers of a track's files, one for each source, and return its loader."""
     _check_equal_shapes({path: _header(path) for path in (vocals, *parts)})
     return partial(_load_files, vocals, parts)
+
+
+def song_loader(files: Sequence[Path]) -> Callable[[], TrackAudio]:
+    """Compare the headers of the tracks of a multitrack song, and return the loader of their sums.
+
+    Their lengths may differ; mono and stereo may be mixed.
+    """
+    headers = {path: _header(path) for path in files}
+    rates = {sample_rate: path for path, (sample_rate, _, _) in headers.items()}
+    channels = {n_channels: path for path, (_, n_channels, _) in headers.items()}
+    for what, found in (("Hz", rates), ("channels", {n: path for n, path in channels.items() if n > 1})):
+        if len(found) > 1:
+            each = ", ".join(f"{path} has {number} {what}" for number, path in sorted(found.items()))
+            raise DatasetError(f"the tracks of a song must be alike, but {each}; convert some of them")
+    return partial(_load_song, tuple(files))
 
 
 def stems_loader(path: Path) -> Callable[[], TrackAudio]:
@@ -120,6 +145,27 @@ def _load_files(vocals: Path, parts: tuple[Path, ...]) -> TrackAudio:
     _check_equal_shapes({path: (sample_rate, *audio.shape) for path, (audio, sample_rate) in loaded.items()})
     accompaniment = sum((loaded[part][0] for part in parts[1:]), loaded[parts[0]][0])
     return TrackAudio({"vocals": loaded[vocals][0], "accompaniment": accompaniment}, loaded[vocals][1])
+
+
+def _load_song(files: Sequence[Path]) -> TrackAudio:
+    """The sum of the sung tracks and the sum of the others, each (n_channels, n_samples)."""
+    sources = {name: np.zeros((1, 0), np.float32) for name in ("vocals", "accompaniment")}
+    sample_rate = 0
+    for path in files:
+        audio, sample_rate = load_audio(path)
+        name = "vocals" if is_sung(path) else "accompaniment"
+        sources[name] = _fitted(sources[name], audio.shape) + _fitted(audio, sources[name].shape)
+    vocals, accompaniment = sources.values()
+    fitted = {"vocals": _fitted(vocals, accompaniment.shape)}
+    fitted["accompaniment"] = _fitted(accompaniment, vocals.shape)
+    return TrackAudio(fitted, sample_rate)
+
+
+def _fitted(waveform: Waveform, shape: tuple[int, ...]) -> Waveform:
+    """A waveform with at least this number of channels, alike, and of samples, the last ones silent."""
+    n_channels, n_samples = (max(pair) for pair in zip(waveform.shape, shape, strict=True))
+    padded = np.pad(waveform, [(0, 0), (0, n_samples - waveform.shape[1])])
+    return np.broadcast_to(padded, (n_channels, n_samples))
 
 
 def _load_stems(path: Path, are_vocals: Sequence[bool]) -> TrackAudio:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import lru_cache
+from threading import Lock
 from typing import BinaryIO, Literal, cast
 
 import numpy as np
@@ -299,6 +300,9 @@ def _checked(blocks: Iterable[ArrayLike]) -> Iterator[Waveform]:
         yield waveform
 
 
+_loading = Lock()
+
+
 @lru_cache(maxsize=1)
 def _default_separator() -> Separator:
     return Separator()
@@ -322,4 +326,6 @@ def separate(song: AudioFile) -> dict[str, Waveform]:
         >>> {name: stem.shape for name, stem in stems.items()}
         {'vocals': (2, 512662), 'accompaniment': (2, 512662)}
     """
-    return _default_separator().separate(*load_audio(song))
+    with _loading:  # threads that call it first at the same time would load a model each
+        separator = _default_separator()
+    return separator.separate(*load_audio(song))

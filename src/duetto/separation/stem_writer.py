@@ -304,9 +304,11 @@ def _part(song: str, info: AudioInfo, options: FileOptions) -> tuple[int, int]:
     end = options.end_seconds
     stop = info.n_samples if end is None else round(end * info.sample_rate)
     if not start < stop <= info.n_samples:
-        asked = f"{options.start_seconds:g} to {'its end' if end is None else f'{end:g}'}"
+        asked = "seconds to its end" if end is None else f"to {end:g} seconds"
         length = info.n_samples / info.sample_rate
-        raise ConfigError(f"{song} has no part from {asked} seconds: it lasts {length:.3f} seconds")
+        raise ConfigError(
+            f"{song} has no part from {options.start_seconds:g} {asked}: it lasts {length:.3f} seconds"
+        )
     return start, stop
 
 

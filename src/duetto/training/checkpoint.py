@@ -29,6 +29,7 @@ class RunProgress:
         best_step: the step of the selected weights.
         n_stale: evaluations since then.
         seconds: wall time of training and evaluation, over all resumptions.
+        initial_gnsdr: that of the initial weights of `run.init_from`, where the best weights are selected.
     """
 
     step: int = 0
@@ -36,6 +37,7 @@ class RunProgress:
     best_step: int = 0
     n_stale: int = 0
     seconds: float = 0.0
+    initial_gnsdr: float | None = None
 
 
 @dataclass

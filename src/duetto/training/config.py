@@ -307,6 +307,7 @@ class DataConfig(_Table):
     """Training and validation data; the root folder is given on the command line."""
 
     dataset: str = "mir1k"
+    """Of `songs`, training mixes the tracks anew; other datasets train in mono."""
     train_split: str = "train"
     validation_split: str = "dev"
     """Split that is the validation set; "" if the dataset has none, see the settings `held_out_...`."""
@@ -324,8 +325,8 @@ class DataConfig(_Table):
     solo_accompaniment: tuple[str, ...] = ()
     """Folders below the root folder with recordings of music without vocals."""
     multitracks: tuple[str, ...] = ()
-    """Folders below the root folder with a folder of each multitrack song; files of sung tracks are named
-    `vocals-...`."""
+    """Folders below the root folder with a folder of each multitrack song, in which the names of sung tracks
+    begin with `vocals`."""
     bandwidths: dict[str, Annotated[float, Field(gt=0)]] = {}
     """Bandwidth in hertz of solo vocals, by name pattern; their mixtures are low-pass filtered alike."""
     store: str = ""

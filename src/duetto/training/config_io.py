@@ -1,7 +1,8 @@
 """Reads configurations: a recipe (TOML) with its overrides, or the resolved JSON of a run.
 
-A recipe holds only what differs from the defaults of `config`, each with its reason. The resolved
-configuration is written into the folder of the run and into the metadata of the model.
+A recipe holds only what differs from the defaults of `config`, each with its reason, or from another recipe,
+its `base`, of which it replaces whole tables. The resolved configuration is written into the folder of the
+run and into the metadata of the model.
 """
 
 import difflib
@@ -37,19 +38,28 @@ def load_config(recipe: str, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: no such recipe, an unknown key (the nearest valid one is named) or a bad value.
     """
+    values = _read_recipe(recipe)
+    for override in overrides:
+        _apply(values, override)
+    return parse_config(values)
+
+
+def _read_recipe(recipe: str) -> dict[str, Any]:
+    """The values of a recipe and, where it has none of its own, the tables of its base."""
     shipped = resources.files("duetto.training") / "recipes" / f"{recipe}.toml"
     is_file = recipe.endswith(".toml") and Path(recipe).is_file()
     if not is_file and recipe not in recipe_names():
+        near = difflib.get_close_matches(recipe, recipe_names(), n=1)
+        meant = f"did you mean {near[0]!r}? Give" if near else "give"
         raise ConfigError(
-            f"no recipe {recipe!r}: give the path of a .toml file or one of {', '.join(recipe_names())}"
+            f"no recipe {recipe!r}: {meant} the path of a .toml file or one of {', '.join(recipe_names())}"
         )
     try:
         values = tomllib.loads((Path(recipe) if is_file else shipped).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"recipe {recipe!r} cannot be read as TOML: {error}") from error
-    for override in overrides:
-        _apply(values, override)
-    return parse_config(values)
+    base = values.pop("base", None)
+    return values if base is None else _read_recipe(str(base)) | values
 
 
 def parse_config(values: dict[str, Any]) -> Config:

@@ -201,6 +201,9 @@ class _Run:
         run, progress = self.config.run, self.progress
         started = time.monotonic() - progress.seconds
         saved_at = time.monotonic()
+        if run.init_from and run.checkpoint_selection == "best" and not progress.step:
+            self._validate()  # the initial weights may be the best
+            progress.initial_gnsdr = progress.best_gnsdr
         source = BatchSource(
             self.config,
             self.recordings,

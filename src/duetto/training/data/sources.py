@@ -13,14 +13,11 @@ from scipy.signal import butter, resample_poly, sosfiltfilt
 from duetto.audio import AUDIO_SUFFIXES, load_audio
 from duetto.errors import ConfigError, DatasetError
 from duetto.evaluation.datasets import load_tracks
-from duetto.evaluation.tracks import Track, TrackAudio, Waveform, equal_energy
+from duetto.evaluation.tracks import SUNG, Track, TrackAudio, Waveform, equal_energy, is_sung
 from duetto.training.config import DataConfig
 from duetto.training.data.stored_audio import Stored, store
 
 SOURCES = ("vocals", "accompaniment")
-
-SUNG = "vocals-"
-"""Prefix of the names of sung tracks in multitrack songs."""
 
 MULTITRACK = "multitrack-"
 """Prefix of multitrack songs in the name patterns of settings."""
@@ -92,13 +89,15 @@ def load_data(config: DataConfig, root: Path) -> tuple[list[Recording], list[Tra
     validation += held_out_mixtures(solos, config)
     if not (tracks and validation):
         raise ConfigError(
-            f"data: {len(tracks)} tracks for training and {len(validation)} for validation; set "
-            "data.validation_split, data.held_out_songs or data.n_held_out_songs so that neither is empty"
+            f"data: {len(tracks)} tracks for training and {len(validation)} for validation; add songs, or "
+            "set data.validation_split, data.held_out_songs or data.n_held_out_songs so that neither is empty"
         )
     reader = _Reader(config, root)
     recordings = [reader.track(track) for track in tracks]
     recordings += [reader.solo(solo) for solo in solos if not solo.held_out]
-    recordings += [reader.song(folder) for folder in list_songs(config, root)]
+    for folder in list_songs(config, root):
+        weight = first_fitting(config.sampling_weights, f"{MULTITRACK}{folder.name}", 1.0)
+        recordings.append(reader.song(str(folder), song_files(folder), weight))
     return recordings, [at_sample_rate(track, config.sample_rate) for track in validation]
 
 
@@ -110,7 +109,9 @@ class _Reader:
     root: Path
 
     def track(self, track: Track) -> Recording:
-        """A song with both sources, in mono."""
+        """A song with both sources, in mono; a multitrack song with its tracks."""
+        if track.files:
+            return self.song(str(track.files[0].parent), track.files)
 
         def load() -> dict[str, Waveform]:
             sources = at_sample_rate(track, self.config.sample_rate).load().sources
@@ -126,24 +127,24 @@ class _Reader:
         vocals, accompaniment = (held.get(source) for source in SOURCES)
         return Recording(vocals, accompaniment, solo.sampling_weight, solo.bandwidth)
 
-    def song(self, folder: Path) -> Recording:
+    def song(self, name: str, files: Sequence[Path], sampling_weight: float = 1.0) -> Recording:
         """A multitrack song: its tracks, and the sums of those that are sung and of the others."""
-        names = [path.stem for path in song_files(folder)]
-        kinds = {"vocals": [name for name in names if name.startswith(SUNG)]}
-        kinds["accompaniment"] = [name for name in names if name not in kinds["vocals"]]
+        kinds = {"vocals": [path.name for path in files if is_sung(path)]}
+        kinds["accompaniment"] = [path.name for path in files if not is_sung(path)]
 
         def load() -> dict[str, Waveform]:
-            tracks = load_song(folder, self.config.sample_rate)
+            tracks = load_song(files, self.config.sample_rate)
             sums = {kind: [tracks[name] for name in members] for kind, members in kinds.items() if members}
             return tracks | {kind: reduce(np.add, waveforms) for kind, waveforms in sums.items()}
 
-        held = self._held(str(folder), [*(kind for kind in kinds if kinds[kind]), *names], load)
+        parts = [*(kind for kind in kinds if kinds[kind]), *(path.name for path in files)]
+        held = self._held(name, parts, load)
         return Recording(
             held.get("vocals"),
             held.get("accompaniment"),
-            first_fitting(self.config.sampling_weights, f"{MULTITRACK}{folder.name}", 1.0),
-            vocal_tracks=tuple(held[name] for name in kinds["vocals"]),
-            tracks=tuple(held[name] for name in kinds["accompaniment"]),
+            sampling_weight,
+            vocal_tracks=tuple(held[part] for part in kinds["vocals"]),
+            tracks=tuple(held[part] for part in kinds["accompaniment"]),
         )
 
     def _held(
@@ -154,7 +155,7 @@ class _Reader:
 
         def load_part(part: str) -> Waveform:
             waveform = load_once()[part]
-            return _without_rumble(waveform, self.config) if part.startswith("vocals") else waveform
+            return _without_rumble(waveform, self.config) if part.lower().startswith(SUNG) else waveform
 
         if not self.config.store:
             return {part: load_part(part) for part in parts}
@@ -236,18 +237,18 @@ def song_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES)
 
 
-def load_song(folder: Path, sample_rate: int) -> dict[str, Waveform]:
-    """Read the tracks of a multitrack song, padded to one length; vocals in mono.
+def load_song(files: Sequence[Path], sample_rate: int) -> dict[str, Waveform]:
+    """Read the tracks of a multitrack song by the names of their files, padded to one length; vocals in mono.
 
     Raises:
         DatasetError: a track has a lower sample rate.
     """
-    tracks = {path.stem: _load_at(path, sample_rate) for path in song_files(folder)}
-    length = max(audio.shape[-1] for audio in tracks.values())
-    for name, audio in tracks.items():
-        is_mono = name.startswith(SUNG) or len(audio) > 2
-        mixed = audio.mean(axis=0, keepdims=True) if is_mono else audio
-        tracks[name] = np.pad(mixed, [(0, 0), (0, length - audio.shape[-1])])
+    loaded = {path: _load_at(path, sample_rate) for path in files}
+    length = max(audio.shape[-1] for audio in loaded.values())
+    tracks = {}
+    for path, audio in loaded.items():
+        mixed = audio.mean(axis=0, keepdims=True) if is_sung(path) or len(audio) > 2 else audio
+        tracks[path.name] = np.pad(mixed, [(0, 0), (0, length - audio.shape[-1])])
     return tracks
 
 
@@ -310,8 +311,8 @@ def resample(waveform: Waveform, sample_rate: int, new_sample_rate: int, name: s
     """
     if sample_rate < new_sample_rate:
         raise DatasetError(
-            f"{name}: its sample rate is {sample_rate} Hz, below the recipe's {new_sample_rate} Hz; "
-            "set data.sample_rate"
+            f"{name}: its sample rate is {sample_rate} Hz, below the recipe's {new_sample_rate} Hz; leave it "
+            "out, or set data.sample_rate for a network that is trained from the start"
         )
     if sample_rate == new_sample_rate:
         return waveform
