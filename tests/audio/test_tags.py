@@ -114,10 +114,10 @@ def samples(path):
         return np.concatenate(list(reader.blocks(1 << 20)), axis=1)
 
 
-PAIRS = sorted(itertools.product(KINDS, KINDS), key=lambda pair: pair[0] != pair[1] and "FLAC" not in pair)
+PAIRS = sorted(itertools.product(KINDS, KINDS), key=lambda pair: pair[0] != pair[1])
 
 
-@pytest.mark.parametrize("pair", first(3 * len(KINDS) - 2, *PAIRS))
+@pytest.mark.parametrize("pair", first(len(KINDS), *PAIRS))
 def test_tags_and_cover_reach_the_stems(songs, separator, tmp_path, pair):
     source, target = pair
     path = songs / f"song.{KINDS[source][0]}"

@@ -33,9 +33,10 @@ def rewritten(path, film, sound, *, sample_rate, names=("accompaniment", "vocals
 
 @pytest.mark.parametrize("start_seconds", first(1, 0.013, 0.0, 0.5))
 @pytest.mark.parametrize(
-    ("extension", "sample_rate"), [("mp4", 44_100), ("mov", 48_000), ("mkv", 44_100), ("webm", 48_000)]
+    "form", first(2, ("mp4", 44_100), ("webm", 48_000), ("mov", 48_000), ("mkv", 44_100))
 )
-def test_sound_and_pictures_stay_in_time(tmp_path, extension, sample_rate, start_seconds):
+def test_sound_and_pictures_stay_in_time(tmp_path, form, start_seconds):
+    extension, sample_rate = form
     film = write_film(
         tmp_path / f"film.{extension}",
         [music(sample_rate=sample_rate)],
@@ -80,7 +81,7 @@ def test_the_same_film_gives_the_same_bytes(tmp_path):
     assert (tmp_path / "a.mkv").read_bytes() == (tmp_path / "b.mkv").read_bytes()
 
 
-@pytest.mark.parametrize("extension", ["mp4", "mkv"])
+@pytest.mark.parametrize("extension", first(1, "mp4", "mkv"))
 def test_a_gap_in_the_sound_is_refused_and_leaves_the_old_file(tmp_path, extension):
     film = write_film(tmp_path / f"film.{extension}", [music()], lost_seconds=(1.0, 1.5))
     out = tmp_path / f"out.{extension}"
@@ -101,7 +102,7 @@ def test_what_has_no_pictures_is_refused(tmp_path):
         rewritten(tmp_path / "out.mp4", tmp_path / "song.m4a", music(), sample_rate=44_100)
 
 
-@pytest.mark.parametrize("name", ["film.avi", "film.ts"])
+@pytest.mark.parametrize("name", first(1, "film.avi", "film.ts"))
 def test_other_containers_become_matroska(tmp_path, name):
     film = write_film(tmp_path / name, [music()])
     assert video_extension(film) == ".mkv"

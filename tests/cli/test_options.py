@@ -69,6 +69,7 @@ def test_training_without_a_recipe_names_the_recipes() -> None:
         assert recipe in outcome.err[0]
 
 
+@pytest.mark.slow
 def test_the_latency_that_help_tells_is_that_of_the_models() -> None:
     help_lines = [line.split() for line in duetto("stream", "--help").out]
     for model in ("drnn", "duetto"):

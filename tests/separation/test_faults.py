@@ -22,8 +22,8 @@ from helpers.tiny import TinyModel, write_model
 
 RATE = 44_100
 FORMS = [
-    ("WAV", "PCM_16"), ("RF64", "PCM_16"), ("W64", "PCM_16"), ("AIFF", "PCM_16"), ("FLAC", "PCM_16"),
-    ("OGG", "VORBIS"), ("OPUS", "OPUS"), ("MP3", "MPEG_LAYER_III"), ("M4A", "AAC"),
+    ("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("M4A", "AAC"), ("RF64", "PCM_16"),
+    ("W64", "PCM_16"), ("AIFF", "PCM_16"), ("OPUS", "OPUS"), ("MP3", "MPEG_LAYER_III"),
 ]  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def song(path, container="WAV", subtype="PCM_16", n_samples=48_000):
 # --- the disk is full --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", first(4, *FORMS))
 @pytest.mark.parametrize("share", first(1, 0.5, 0, 0.98))
 def test_a_disk_that_is_full_from_some_byte_on(tmp_path, separator, monkeypatch, form, share):
     """The error comes from the system's own write, below libsndfile and FFmpeg."""

@@ -56,6 +56,7 @@ def test_a_film_with_one_sound_track(separator, film, tmp_path, options, name):
     assert packets(done.paths[name], "video") == packets(film, "video")
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_film_and_a_stem_file(film, tmp_path):
     model_path = write_model(tmp_path / "tiny.onnx")
     common = ("separate", film, "-n", model_path, "-o", tmp_path / "out", "--audio-track", "2")

@@ -99,6 +99,6 @@ def test_a_softer_song_has_softer_stems(separate, rng):
 
 @pytest.mark.parametrize("model", METHODS)
 def test_a_song_of_many_segments(model, rng):
-    audio = track(rng, seconds=3)
-    separator = Separator(model, segment_seconds=1, overlap_seconds=0.3)
+    audio = track(rng, seconds=1.5)
+    separator = Separator(model, segment_seconds=0.5, overlap_seconds=0.15)
     check(separator.separate(audio.mixture, audio.sample_rate), audio)

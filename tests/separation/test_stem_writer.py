@@ -17,7 +17,7 @@ from duetto.separation.separator import Separator
 from duetto.separation.stem_writer import FileOptions
 from helpers.files import read
 from helpers.files import written as names
-from helpers.quick import at_most
+from helpers.quick import at_most, first
 from helpers.tiny import TinyModel
 
 RATE = 16_000
@@ -203,7 +203,7 @@ def size(separator, path, folder, **options):
     return done.paths["vocals"].stat().st_size
 
 
-@pytest.mark.parametrize("kbps", [32, 128, 320])
+@pytest.mark.parametrize("kbps", first(1, 128, 32, 320))
 def test_an_mp3_has_the_bit_rate_that_was_asked_for(tmp_path, separator, kbps):
     path = song(tmp_path / "song.wav", 5 * 44_100, 1, "WAV", "PCM_16", 44_100)
     n_bytes = size(separator, path, tmp_path, format="mp3", bitrate_kbps=kbps)
@@ -240,7 +240,9 @@ def test_codings_that_a_format_has_not(tmp_path, separator, options, reason):
     assert names(tmp_path) == ["song.flac"]
 
 
-@pytest.mark.parametrize("container", ["WAV", "RF64", "W64", "FLAC", "AIFF", "OGG", "OPUS", "MP3", "M4A"])
+@pytest.mark.parametrize(
+    "container", first(3, "WAV", "OGG", "M4A", "RF64", "W64", "FLAC", "AIFF", "OPUS", "MP3")
+)
 def test_the_same_song_gives_the_same_bytes_in_every_format(tmp_path, separator, container):
     path = song(tmp_path / "song.wav", 20_000, 1, "WAV", "FLOAT", 48_000)
     options = FileOptions(format=container.lower())

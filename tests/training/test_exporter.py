@@ -85,17 +85,18 @@ def check_parity(model: OnnxModel, network: Network, magnitude: NDArray[np.float
 
 @pytest.mark.parametrize(
     "network",
-    [
+    first(
+        5,
         {"recurrent_layers": []},
-        {"recurrent_layers": [2]},
         {"recurrent_layers": [1, 2, 3], "context": 5},
-        {"context": 1, "joint_mask": "squared"},
-        {"joint_mask": "linear"},
-        {"joint_mask": "none", "bias": False},
         {"joint_mask": "none", "n_outputs": 1},
         {"kind": "vpnn"},
         {"kind": "vpnn", "vectors": "colour", "activation": "sigmoid", "brightest": 2.0},
-    ],
+        {"recurrent_layers": [2]},
+        {"context": 1, "joint_mask": "squared"},
+        {"joint_mask": "linear"},
+        {"joint_mask": "none", "bias": False},
+    ),
     ids=str,
 )
 @pytest.mark.parametrize("bits", first(1, 32, 5, 8, 16))
@@ -112,13 +113,15 @@ def test_a_model_gives_the_networks_masks_at_any_length_and_batch(
             check_parity(model, trained, magnitude)
 
 
-@pytest.mark.parametrize(("n_channels", "cross_masks"), [(1, False), (2, False), (2, True)])
+@pytest.mark.parametrize("shape", first(1, (2, True), (2, False), (1, False)))
 @pytest.mark.parametrize("bits", first(1, 8, 16, 32))
 def test_a_unets_model_gives_its_complex_masks(
-    tmp_path: Path, rng: np.random.Generator, n_channels: int, cross_masks: bool, bits: Bits
+    tmp_path: Path, rng: np.random.Generator, shape: tuple[int, bool], bits: Bits
 ) -> None:
-    shape = {"n_channels": n_channels, "cross_masks": cross_masks}
-    settings = config(kind="unet", **shape, n_sub_bands=4, width=6, n_levels=2)
+    n_channels, cross_masks = shape
+    settings = config(
+        kind="unet", n_channels=n_channels, cross_masks=cross_masks, n_sub_bands=4, width=6, n_levels=2
+    )
     torch.manual_seed(0)
     trained = build_network(settings.network, N_BINS)
     for name, held in trained.state_dict().items():  # as after some training, with norms to be folded in
@@ -166,7 +169,7 @@ def test_the_papers_network_before_training_passes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", ["one bias", "one weight", "edge frame", "order of sources", "forgotten state"]
+    "fault", first(2, "one weight", "forgotten state", "one bias", "edge frame", "order of sources")
 )
 def test_a_wrong_graph_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     """Even one that is wrong in one bin, in one weight of thousands or in the last frame alone."""

@@ -394,6 +394,7 @@ def test_the_balance_lies_around_its_centre() -> None:
     assert balances.max() < -3.5
 
 
+@pytest.mark.slow
 def test_a_slow_voice_has_longer_notes_as_high_or_higher() -> None:
     """Notes of 100 ms with as long a rest after each; the tone is 440 Hz."""
     times = np.arange(48_000) / 16_000

