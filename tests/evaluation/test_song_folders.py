@@ -102,5 +102,5 @@ def test_a_folder_without_songs_says_what_should_be_in_it(tmp_path: Path) -> Non
 
 def test_a_dataset_without_splits_is_scored_whole() -> None:
     assert [default_split(name) for name in ("songs", "mir1k", "unknown")] == ["all", "test", "test"]
-    with pytest.raises(DatasetError, match="unknown songs split 'test'; choose one of all"):
+    with pytest.raises(DatasetError, match="unknown songs split 'test'; choose 'all'"):
         load_tracks("songs", Path(), split="test")

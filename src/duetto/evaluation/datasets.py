@@ -246,7 +246,8 @@ def _check_choice(what: str, value: str, choices: list[str]) -> None:
     if value not in choices:
         nearest = difflib.get_close_matches(value, choices, n=1)
         hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
-        raise DatasetError(f"unknown {what} '{value}'; choose one of {', '.join(choices)}{hint}")
+        allowed = f"one of {', '.join(choices)}" if len(choices) > 1 else f"'{choices[0]}'"
+        raise DatasetError(f"unknown {what} '{value}'; choose {allowed}{hint}")
 
 
 def _check_names(paths: Iterable[Path], pattern: str, form: str) -> None:
