@@ -98,7 +98,11 @@ def in_a_hurry(table: Table) -> str:
 
 
 def convolutional(row: Table) -> str:
-    measured = f"{interval(vocals(row)['gnsdr'])} dB" if "measured" in row else "the score on its [card](../reference/models.md#mir1k)"
+    measured = (
+        f"{interval(vocals(row)['gnsdr'])} dB"
+        if "measured" in row
+        else "the score on its [card](../reference/models.md#mir1k)"
+    )
     return f"- **A convolutional network on the same 171 clips** (the model `mir1k`) has {measured}."
 
 
