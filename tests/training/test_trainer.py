@@ -248,12 +248,14 @@ def test_a_run_is_initialised_from_another(dataset: Path, tmp_path: Path, unet_r
     )
 
 
-@pytest.mark.parametrize(("selection", "kept"), [("best", True), ("last", False)])
+@pytest.mark.parametrize(
+    ("selection", "ema_decay", "kept"), [("best", 0.0, True), ("best", 0.9, True), ("last", 0.0, False)]
+)
 def test_initial_weights_that_no_step_improves_on_are_kept(
-    dataset: Path, tmp_path: Path, unet_run: Path, selection: str, kept: bool
+    dataset: Path, tmp_path: Path, unet_run: Path, selection: str, ema_decay: float, kept: bool
 ) -> None:
     initial = unet_run / "best.safetensors"
-    harmful = {**MUON, "learning_rate": 0.5, "muon_learning_rate": 0.5, "ema_decay": 0}
+    harmful = {**MUON, "learning_rate": 0.5, "muon_learning_rate": 0.5, "ema_decay": ema_decay}
     settings = unet_config(
         harmful, n_steps=4, evaluate_every=2, init_from=str(initial), checkpoint_selection=selection
     )

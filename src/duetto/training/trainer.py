@@ -188,6 +188,7 @@ class _Run:
             initialise_from(path, self.bare)
             if path.suffix == MODEL_SUFFIX:
                 unfold_norms(self.bare, self._run_mixtures)
+            self.averaged = build_average(self.bare, self.config.optimiser.ema_decay)
 
     def _run_mixtures(self, network: torch.nn.Module) -> None:
         """Run a network on the first mixtures, which are the same in every process."""
