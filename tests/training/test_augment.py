@@ -387,3 +387,29 @@ def test_a_resonance_raises_one_band_between_600_and_1800_hz() -> None:
     assert min(centres) >= 600
     assert max(centres) <= 1800
     assert max(centres) / min(centres) > 1.5
+
+
+def gliding_between_steady_notes() -> Waveform:
+    """One second of noise, a steady note of 0.5 s, then a glide over two octaves in 4.5 s."""
+    steady = gliding(cents=0, swing=0, seconds=0.5)
+    times = np.arange(int(4.5 * RATE)) / RATE
+    glide = np.sin(2 * np.pi * np.cumsum(220 * 2 ** (times / 2.25)) / RATE)[None] / 10
+    return np.concatenate([noise(1, RATE, seed=1) * 0.2, steady, glide], axis=1).astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", first(3, *SEEDS))
+def test_a_held_note_is_the_steady_one_for_3_to_8_times_as_long(seed: int) -> None:
+    waveform = gliding_between_steady_notes()
+    held = augment.hold_note(waveform, RATE, np.random.default_rng(seed))[0]
+    sounds = np.flatnonzero(np.abs(held) > 0.01 * np.abs(held).max())
+    assert 0.9 < sounds[0] / RATE < 1.4
+    assert 3 * 0.2 - 0.2 < (sounds[-1] - sounds[0]) / RATE < 8 * 0.5
+    assert not held[: int(0.9 * RATE)].any()
+    spectrum = np.abs(np.fft.rfft(held * np.hanning(held.size)))
+    partials = np.fft.rfftfreq(held.size, 1 / RATE)[np.argsort(spectrum)[-20:]] / 220
+    assert np.abs(partials - partials.round()).max() < 0.02
+
+
+def test_what_has_no_pitch_has_no_note_to_hold(rng: Rng) -> None:
+    assert not augment.hold_note(noise(1, RATE), RATE, rng).any()
+    assert not augment.hold_note(noise(1, 30), RATE, rng).any()

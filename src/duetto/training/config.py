@@ -198,6 +198,8 @@ class SceneConfig(_Table):
     """Add the same vocals transposed by a third, a fourth, a fifth or an octave."""
     further_harmonies: Annotated[int, Field(ge=0)] = 0
     """Largest number of further such parts where there is one."""
+    held_note: Probability = 0.0
+    """Add a note of the vocals that is held for seconds while they go on."""
     double_tracking: Probability = 0.0
     double_tracking_apart: Probability = 0.0
     """Pan two takes of the vocals hard left and right, with little in the middle."""

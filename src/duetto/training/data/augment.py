@@ -253,20 +253,57 @@ def double_track_apart(waveform: Waveform, sample_rate: int, rng: Rng) -> Wavefo
 
 
 def transpose(mono: Waveform, semitones: float, sample_rate: int) -> Waveform:
-    """Change the pitch of (1, n_samples) and keep its tempo, by a phase vocoder and resampling.
+    """Change the pitch of (1, n_samples) and keep its tempo, by a phase vocoder and resampling."""
+    ratio = Fraction(2 ** (semitones / 12)).limit_denominator(24)
+    stretched = _stretch(mono[0], float(ratio), sample_rate)
+    played = resample_poly(stretched, ratio.denominator, ratio.numerator)[: mono.shape[-1]]
+    return np.pad(played, (0, mono.shape[-1] - played.size)).astype(np.float32)[None]
+
+
+def hold_note(mono: Waveform, sample_rate: int, rng: Rng) -> Waveform:
+    """A note of (1, n_samples) alone, held 3 to 8 times as long, as one singer holds it while others go on.
+
+    It begins where it is sung, and is taken from the steadiest loud passage of 0.2 to 0.5 s; without a voiced
+    passage it is silent.
+    """
+    n_samples = mono.shape[-1]
+    hop, n_window = round(0.01 * sample_rate), round(0.05 * sample_rate)
+    frames = sliding_window_view(np.pad(mono[0], (0, n_window)), n_window)[::hop]
+    semitones, voiced = _pitch(frames, sample_rate)
+    level_db = 10 * np.log10(np.square(frames).mean(axis=1) + 1e-12)
+    n_held = min(len(frames), round(rng.uniform(0.2, 0.5) * sample_rate / hop))
+    steps = sliding_window_view(semitones, n_held)
+    usable = sliding_window_view(voiced, n_held).all(axis=1) & (steps.std(axis=1) < 1)
+    usable[usable.size // 2 :] = False  # there has to be time to hold it
+    if not usable.any():
+        return np.zeros_like(mono)
+    quality = sliding_window_view(level_db, n_held).min(axis=1) - 20 * steps.std(axis=1)
+    start = hop * int(np.where(usable, quality, -np.inf).argmax())
+    held = _stretch(mono[0, start : start + n_held * hop], rng.uniform(3, 8), sample_rate)
+    held = held[: n_samples - start]
+    places = np.arange(held.size) / sample_rate
+    fades = np.minimum(places / 0.03, (places[::-1] + 1 / sample_rate) / rng.uniform(0.05, 0.4))
+    note = np.zeros_like(mono)
+    note[0, start : start + held.size] = held * np.clip(fades, 0, 1)
+    return note
+
+
+def _stretch(samples: Waveform, factor: float, sample_rate: int) -> NDArray[np.floating]:
+    """Make (n_samples,) longer by a factor and keep the pitch, by a phase vocoder; padding follows.
 
     Laroche and Dolson, "Improved phase vocoder time-scale modification of audio", 1999: identity locking.
     """
-    ratio = Fraction(2 ** (semitones / 12)).limit_denominator(24)
     n_fft = 2 ** round(np.log2(0.064 * sample_rate))
     hop = n_fft // 4
     stft = ShortTimeFFT(hann(n_fft, sym=False), hop, sample_rate)
-    spectrum = stft.stft(np.pad(mono[0], (0, 3 * n_fft)))  # its inverse refuses short signals
+    spectrum = stft.stft(np.pad(samples, (0, 3 * n_fft)))  # its inverse refuses short signals
     turns = np.angle(spectrum[:, 1:] * spectrum[:, :-1].conj())
     expected = 2 * np.pi * hop / n_fft * np.arange(n_fft // 2 + 1)[:, None]
     advance = expected + np.angle(np.exp(1j * (turns - expected)))
-    places = np.arange(0, spectrum.shape[1] - 1, float(1 / ratio))
-    before = np.minimum(places.astype(int), spectrum.shape[1] - 2)  # rounding may give one place too many
+    first = stft.p_min  # slices before the first sample
+    n_slices = int((spectrum.shape[1] - 2 + first) * factor) - first
+    places = np.maximum(0, (np.arange(n_slices) + first) / factor - first)
+    before = places.astype(int)
     fraction = places - before
     magnitude = np.abs(spectrum)
     magnitude = magnitude[:, before] * (1 - fraction) + magnitude[:, before + 1] * fraction
@@ -274,9 +311,7 @@ def transpose(mono: Waveform, semitones: float, sample_rate: int) -> Waveform:
     own = np.angle(spectrum[:, before])
     peaks = _nearest_peaks(magnitude)  # the bins of a partial keep their phases relative to its peak
     turned = np.take_along_axis(phase - own, peaks, axis=0)
-    stretched = stft.istft(magnitude * np.exp(1j * (own + turned)))
-    played = resample_poly(stretched, ratio.denominator, ratio.numerator)[: mono.shape[-1]]
-    return np.pad(played, (0, mono.shape[-1] - played.size)).astype(np.float32)[None]
+    return stft.istft(magnitude * np.exp(1j * (own + turned)))
 
 
 def _nearest_peaks(magnitude: NDArray[np.floating]) -> NDArray[np.intp]:

@@ -38,6 +38,9 @@ class SceneMaker:
         vocals = first
         for other in others:
             vocals = vocals + _relative(self._voice(other, rng, most_pan=0.8), first, (-12, 0), rng)
+        if happens(self.config.held_note, rng):
+            note = self._voice(augment.hold_note(mono, self.sample_rate, rng), rng, most_pan=0.5)
+            vocals = vocals + _relative(note, first, (-9, 3), rng)
         return self._apply(vocals, rng, (self.config.pause, augment.pause))
 
     def _voice(self, voice: Waveform, rng: Rng, most_pan: float) -> Waveform:
