@@ -114,6 +114,7 @@ def test_w64_becomes_extensible(tmp_path, layout, subtype):
     np.testing.assert_allclose(load_audio(path)[0], tones(mask.bit_count()), atol=2**-15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "layout",
     first(3, "3.0", "5.1", "7.1", "quad", "5.0", "5.1(side)", "6.1"),

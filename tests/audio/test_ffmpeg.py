@@ -159,6 +159,7 @@ def test_the_block_size_does_not_change_what_is_read_nor_does_a_part(tmp_path):
     np.testing.assert_array_equal(part, whole[:, 12_345:23_456])
 
 
+@pytest.mark.slow
 def test_reading_takes_the_memory_of_a_block(tmp_path):
     path = encode(tmp_path / "song.m4a", tone(2, 15 * RATE), "ipod", "aac", "fltp")
     tracemalloc.start()

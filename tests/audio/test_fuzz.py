@@ -38,6 +38,7 @@ def test_damaged_files_are_separated_or_refused():
     assert int(memory.split()[-2]) < 1000  # MB
 
 
+@pytest.mark.slow
 def test_the_fuzzer_sees_faults_of_ours(fuzz, tmp_path):
     song = fuzz.originals(tmp_path)["tagged WAV PCM_16"]
     (tmp_path / "song").write_bytes(song)

@@ -72,6 +72,7 @@ def test_stems_of_a_file_object_are_those_of_the_path(tmp_path, content):
     assert {path.parent.name for path in unnamed.paths.values()} == {"song"}
 
 
+@pytest.mark.slow
 def test_the_functions_of_the_package_take_bytes(content):
     stems = duetto.separate(content)
     audio, _ = duetto.load_audio(content)

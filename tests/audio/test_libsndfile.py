@@ -66,6 +66,7 @@ def test_a_signal_while_a_file_is_opened_to_write(container, capfd):
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG", "MP3"])
 def test_a_signal_between_blocks(container, capfd):
     file = file_of(container)

@@ -70,6 +70,7 @@ def test_the_blocks_of_a_joined_file_are_full_and_a_part_of_it_is_cut_to_the_sam
     np.testing.assert_array_equal(part, whole[:, 40_000:50_000])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [0.5, 0.01, 3.0])
 def test_the_number_of_frames_in_the_tag_of_an_mp3_is_no_more_than_a_claim(tmp_path, change):
     mp3 = bytearray(mp3_bytes(tmp_path / "a", song(0, 3 * RATE)))
@@ -121,6 +122,7 @@ def test_joined_mp3s_of_other_rates_or_channels_are_refused(tmp_path):
                 load_audio(joined)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tagged", first(1, False, True))
 def test_an_mp3_may_begin_with_anything_and_have_any_name(tmp_path, tagged):
     whole = mp3_bytes(tmp_path / "a", song(0, 3 * RATE))

@@ -31,6 +31,7 @@ def rewritten(path, film, sound, *, sample_rate, names=("accompaniment", "vocals
     return writer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start_seconds", first(1, 0.013, 0.0, 0.5))
 @pytest.mark.parametrize(
     "form", first(2, ("mp4", 44_100), ("webm", 48_000), ("mov", 48_000), ("mkv", 44_100))
@@ -74,6 +75,7 @@ def test_the_tracks_have_names_languages_and_an_order(tmp_path):
         assert second.disposition.value == 0
 
 
+@pytest.mark.slow
 def test_the_same_film_gives_the_same_bytes(tmp_path):
     film = write_film(tmp_path / "film.mkv", [music()])
     for name in ("a", "b"):

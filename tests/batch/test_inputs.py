@@ -187,6 +187,7 @@ def test_a_template_is_filled_with_what_the_song_knows() -> None:
         song.fill("{stem")
 
 
+@pytest.mark.slow
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_a_filled_template_gives_the_same_as_filling_it_at_once(parent: str, text: str) -> None:
     template = text.replace("{", "{{").replace("}", "}}") + "{parent}{stem}"

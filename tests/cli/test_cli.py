@@ -76,6 +76,7 @@ def test_the_example_is_separated_where_one_stands(tiny_model: Path) -> None:
         )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "extension", "subtype"),
     [

@@ -225,6 +225,7 @@ def test_a_silent_estimate_scores_minus_infinity():
     assert np.isfinite(astuple(found["accompaniment"])).all()
 
 
+@pytest.mark.slow
 def test_identical_references_leave_no_interference():
     references, estimates = leaky_pair(3)
     twice = bss_eval(named([references[0], references[0]]), named(estimates))
@@ -234,6 +235,7 @@ def test_identical_references_leave_no_interference():
     assert twice["vocals"].sar == pytest.approx(alone.sar, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_references_without_high_frequencies_are_scored_in_their_band():
     n_samples = 8192
     spectra = np.fft.rfft(noise(4, 2, n_samples))
@@ -246,6 +248,7 @@ def test_references_without_high_frequencies_are_scored_in_their_band():
     assert (found[:, 2] > 100).all()
 
 
+@pytest.mark.slow
 def test_channels_share_one_ratio_of_energies():
     reference, other, artefact = disjoint_signals()
     silence = np.zeros_like(reference)

@@ -193,6 +193,7 @@ def own(root: Path, tmp_path: Path) -> Path:
     return shutil.copytree(root, tmp_path / "own", copy_function=os.link)
 
 
+@pytest.mark.slow
 def test_each_source_plays_where_it_was_written_and_the_mixture_is_their_sum(case: Case, root: Path) -> None:
     tracks = load_tracks(case.dataset, root, split="all")
     for track in tracks[:: 1 + len(tracks) // 20]:
@@ -446,6 +447,7 @@ def test_pairs_without_split_folders_are_one_split(tmp_path: Path) -> None:
         load_tracks("pairs", tmp_path, split="all")
 
 
+@pytest.mark.slow
 @needs_mir1k
 def test_the_real_mir1k_has_the_papers_clips() -> None:
     tracks = {split: load_tracks("mir1k", MIR1K, split=split) for split in ("train", "dev", "test")}
@@ -461,6 +463,7 @@ def test_the_real_mir1k_has_the_papers_clips() -> None:
     }
 
 
+@pytest.mark.slow
 @needs_mir1k
 def test_the_real_mir1k_singers_pause_more_than_the_music() -> None:
     def share_of_pauses(source: np.ndarray) -> float:

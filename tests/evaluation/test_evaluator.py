@@ -84,6 +84,7 @@ def test_means_are_weighted_by_length(tracks: list[Track]) -> None:
         assert mean.gnsdr != pytest.approx(np.mean([s.nsdr for s in scores]), abs=0.01)
 
 
+@pytest.mark.slow
 def test_results_depend_neither_on_jobs_nor_on_who_is_done_first(tracks: list[Track]) -> None:
     separator = leaky(tracks)
 
@@ -101,6 +102,7 @@ def test_progress_counts_the_tracks(tracks: list[Track]) -> None:
     assert calls == [(1, 3), (2, 3), (3, 3)]
 
 
+@pytest.mark.slow
 def test_tracks_with_a_silent_source_are_counted_and_left_out(tracks: list[Track]) -> None:
     odd = make_track("silent", 4000, silent="vocals")
     report = evaluate(leaky([*tracks, odd]), [*tracks, odd])
@@ -112,6 +114,7 @@ def test_tracks_with_a_silent_source_are_counted_and_left_out(tracks: list[Track
     assert len(report.results) == 4
 
 
+@pytest.mark.slow
 def test_nothing_to_average_is_an_error() -> None:
     silent = [make_track("silent", 4000, silent="vocals")]
     with pytest.raises(MetricError, match="none of 1 tracks"):

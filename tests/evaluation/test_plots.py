@@ -33,6 +33,7 @@ def test_a_sine_is_one_bright_line_at_its_frequency(tmp_path: Path) -> None:
     )  # a line thinner than a pixel is blended with its surroundings
 
 
+@pytest.mark.slow
 def test_all_pictures_share_one_scale(tmp_path: Path) -> None:
     noise = np.random.default_rng(1).normal(0, 0.3, (1, SAMPLE_RATE)).astype(np.float32)
     path = plot_spectrograms({"40 dB below": 0.01 * noise, "noise": noise}, SAMPLE_RATE, tmp_path / "a.png")

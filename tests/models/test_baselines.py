@@ -75,6 +75,7 @@ def test_shrinking_moves_towards_0():
     np.testing.assert_allclose(shrink(np.array([-3.0, -0.5, 0, 0.5, 3]), 1.0), [-2, 0, 0, 0, 2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", first(1, "rpca", "rpca-binary", "rnmf"))
 def test_a_rare_tone_over_a_repeating_background_is_the_voice(model, rng):
     bar = 0.1 * rng.standard_normal(RATE // 2)
@@ -109,6 +110,7 @@ def test_the_dictionaries_that_ship_are_spectra_of_norm_1():
         np.testing.assert_allclose(np.linalg.norm(dictionary, axis=0), 1, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_mlrr_takes_spectra_of_either_dictionary_for_that_source():
     voice, music = MLRR().dictionaries.values()
     changes = np.abs(np.sin(np.arange(80) / 7)).astype(np.float32)

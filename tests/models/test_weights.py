@@ -44,6 +44,7 @@ def test_a_softer_song_has_the_same_masks(rng: np.random.Generator) -> None:
     assert np.abs(soft - loud).max() < 1e-3 * np.abs(loud).max()
 
 
+@pytest.mark.slow
 def test_the_default_model_finds_the_voices_of_soft_songs(shared: Path) -> None:
     """Mixtures with a root mean square of -40 dB: its masks depend on the level."""
     music, rate = load_audio(shared / "data/instrumental/lincity-ng-001.opus")

@@ -326,6 +326,7 @@ def test_a_dataset_folder_with_odd_files(tiny_model: Path) -> None:
     assert written("out") == []
 
 
+@pytest.mark.slow
 def test_scores_that_cannot_be_written(tiny_model: Path) -> None:
     pairs("vocals/a", "accompaniment/a")
     Path("out").write_text("in the way")

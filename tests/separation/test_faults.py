@@ -44,6 +44,7 @@ def song(path, container="WAV", subtype="PCM_16", n_samples=48_000):
 # --- the disk is full --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", first(4, *FORMS))
 @pytest.mark.parametrize("share", first(1, 0.5, 0, 0.98))
 def test_a_disk_that_is_full_from_some_byte_on(tmp_path, separator, monkeypatch, form, share):

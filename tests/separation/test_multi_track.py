@@ -28,6 +28,7 @@ def film(tmp_path_factory):
     return write_film(folder / "film.mkv", [other, sound], start_seconds=0.25, languages=("deu", "eng"))
 
 
+@pytest.mark.slow
 def test_a_film_comes_back_with_both_stems_as_sound_tracks(separator, film, tmp_path):
     done = separator.separate_file(film, tmp_path, FileOptions(format="video", audio_track="eng"))
     assert {name: path.relative_to(tmp_path).as_posix() for name, path in done.paths.items()} == {
@@ -45,6 +46,7 @@ def test_a_film_comes_back_with_both_stems_as_sound_tracks(separator, film, tmp_
         assert decibels(got - expected, expected) < -20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "name"), [({"stems": ("accompaniment",)}, "accompaniment"), ({"mix": {"vocals": -6}}, "mix")]
 )
@@ -102,6 +104,7 @@ def test_a_song_without_pictures_is_refused_and_nothing_is_written(separator, tm
 # --- file objects ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "container",
     first(2, "FLAC", "M4A", "WAV", "OGG", "OPUS", "MP3"),

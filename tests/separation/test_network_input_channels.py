@@ -86,6 +86,7 @@ def example(separator: Separator) -> tuple[Waveform, Waveform]:
     return stems["vocals"], stems["accompaniment"]
 
 
+@pytest.mark.slow
 def test_the_default_model_finds_a_voice_in_the_centre_of_5_1(
     separator: Separator, example: tuple[Waveform, Waveform]
 ) -> None:

@@ -117,6 +117,7 @@ def test_a_folder_stands_for_its_files(here):
         null_test(here / "empty", path)
 
 
+@pytest.mark.slow
 def test_a_check_takes_the_memory_of_a_block():
     for name in ("song.wav", "a.wav", "b.wav"):
         song(name, n_samples=1_500_000)

@@ -20,6 +20,7 @@ def test_the_model_gets_the_song_slower_and_faster() -> None:
     np.testing.assert_allclose(hertz, [2000, 1900, 2100, 1800, 2200], atol=5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_channels", [1, 2, 3])
 def test_what_depends_on_no_speed_stays_as_it_is(n_channels: int) -> None:
     song = noise(n_channels, 3 * RATE, amplitude=0.3)

@@ -269,6 +269,7 @@ def read(path):
         return reader.info, np.concatenate(list(reader.blocks(1 << 20)), axis=-1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("container", "subtype"), LOSSLESS)
 @pytest.mark.parametrize("n_channels", first(1, 2, 1, 6))
 def test_a_file_keeps_its_format_and_its_stems_sum_to_it(tmp_path, container, subtype, n_channels):

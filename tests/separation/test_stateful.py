@@ -64,6 +64,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export(CONFIG, folder / "weights", folder / "small.onnx", bits=32).path
 
 
+@pytest.mark.slow
 @at_most(12)
 @given(
     n_levels=st.integers(1, 4),
@@ -213,6 +214,7 @@ def test_the_models_that_ship_leave_no_trace_of_chunks(model: str) -> None:
         assert decibels(in_chunks - whole, waveform) < -100
 
 
+@pytest.mark.slow
 def test_a_real_song_has_no_trace_of_chunks(shared: Path) -> None:
     music, rate = load_audio(shared / "data/instrumental/lincity-ng-001.opus")
     voice = np.concatenate(

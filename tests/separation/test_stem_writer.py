@@ -210,6 +210,7 @@ def test_an_mp3_has_the_bit_rate_that_was_asked_for(tmp_path, separator, kbps):
     assert n_bytes * 8 / 5 / 1000 == pytest.approx(kbps, rel=0.03)
 
 
+@pytest.mark.slow
 def test_opus_and_m4a_follow_the_bit_rate(tmp_path, separator):
     path = song(tmp_path / "song.wav", 2 * 48_000, 2, "WAV", "PCM_16", 48_000)
     for form in ("opus", "m4a"):

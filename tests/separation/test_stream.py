@@ -81,6 +81,7 @@ def test_segments_lag_as_little_as_is_said():
     assert stated - 161 <= max(lags(separator, 16000, 160, 600)) <= stated
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000, 96000])
 def test_drnn_is_96_ms_late_with_any_number_of_passes(rate):
     assert Separator("drnn").latency_seconds(rate) == pytest.approx(0.096, abs=1e-3)

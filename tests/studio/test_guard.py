@@ -19,17 +19,20 @@ def guarded(folder):
         yield client
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", ["127.0.0.1:8017", "localhost", "[::1]:80", "192.168.1.7"])
 def test_addresses_and_names_of_this_machine_are_answered(client, host):
     assert client.get("/api/health", headers={"host": host}).status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8017", "localhost.evil.example", "[", ""])
 def test_a_name_that_was_bound_to_this_machine_is_refused(client, host):
     assert client.get("/api/health", headers={"host": host}).status_code == 421
     assert client.get("/", headers={"host": host}).status_code == 421
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "headers",
     [
@@ -57,6 +60,7 @@ def test_requests_of_the_page_are_answered(client):
     assert client.get("/api/jobs", headers=headers).status_code == 200
 
 
+@pytest.mark.slow
 def test_without_the_token_nothing_is_told(guarded):
     for path in ("/api/health", "/api/jobs", "/api/openapi.json", "/main.js", "/api/jobs/0123456789abcdef"):
         assert guarded.get(path).status_code == 401
@@ -66,6 +70,7 @@ def test_without_the_token_nothing_is_told(guarded):
     assert "token" in page.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "headers",
     [
@@ -108,6 +113,7 @@ def test_every_answer_carries_the_security_headers(client, path):
     assert headers["cross-origin-resource-policy"] == "same-origin"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path", ["/../settings.py", "/%2e%2e/settings.py", "/..%2fserver.py", "//etc/passwd"]
 )

@@ -41,6 +41,7 @@ def test_jobs_come_back_as_they_were(tmp_path):
     store.close()
 
 
+@pytest.mark.slow
 def test_a_folder_has_one_studio(tmp_path):
     store = JobStore(tmp_path)
     with pytest.raises(ConfigError, match="another studio"):

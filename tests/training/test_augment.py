@@ -81,6 +81,7 @@ def test_an_effect_keeps_length_type_and_its_input(name: str, n_channels: int, n
         assert np.array_equal(found, EFFECTS[name](waveform, np.random.default_rng(seed)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EFFECTS)
 def test_an_effect_changes_what_it_is_given_and_differently_each_time(name: str) -> None:
     waveform = gliding(0, 10) if name == "correct_pitch" else noise(1, 10_000)  # noise has no pitch

@@ -113,6 +113,7 @@ def test_a_model_gives_the_networks_masks_at_any_length_and_batch(
             check_parity(model, trained, magnitude)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", first(1, (2, True), (2, False), (1, False)))
 @pytest.mark.parametrize("bits", first(1, 8, 16, 32))
 def test_a_unets_model_gives_its_complex_masks(

@@ -62,6 +62,7 @@ def test_another_source_is_as_loud_or_softer(source: str, lowest: float) -> None
     assert lowest - 0.2 < min(levels) < lowest / 2 < max(levels) < 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("probability", first(1, 1.0, 0.3))
 def test_scenes_are_stereo_finite_and_drawn_alike_from_one_seed(probability: float) -> None:
     scenes = maker(**dict.fromkeys(SceneConfig.model_fields, probability) | {"further_harmonies": 1})

@@ -248,6 +248,7 @@ def test_a_run_is_initialised_from_another(dataset: Path, tmp_path: Path, unet_r
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("selection", "ema_decay", "kept"), [("best", 0.0, True), ("best", 0.9, True), ("last", 0.0, False)]
 )
@@ -395,6 +396,7 @@ def test_the_weights_of_a_larger_network_are_refused(tmp_path: Path) -> None:
 # --- stopping, refusing
 
 
+@pytest.mark.slow
 def test_training_stops_when_the_validation_score_stalls(dataset: Path, tmp_path: Path) -> None:
     still = {**ADAMW, "learning_rate": 1e-30, "weight_decay": 0}
     progress = train(
@@ -405,6 +407,7 @@ def test_training_stops_when_the_validation_score_stalls(dataset: Path, tmp_path
     assert (summary["step"], summary["best_step"]) == (4, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("selection", "step"), [("best", 8), ("last", 16)])
 def test_checkpoint_selection(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, selection: str, step: int

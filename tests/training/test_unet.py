@@ -169,6 +169,7 @@ def test_a_mask_depends_on_near_frames_alone(n_levels: int, n_blocks: int) -> No
     assert (changed[:69] > 1e-5).any()
 
 
+@pytest.mark.slow
 def test_frames_after_the_end_are_silence() -> None:
     """The frames that fill a grid of 2^n_levels are what silence would be."""
     network, x = trained(), spectrogram(9)

@@ -152,6 +152,7 @@ def naive_activations(network: VPNN, magnitude: NDArray[np.float32]) -> NDArray[
     return np.stack(columns, axis=1).reshape(2, -1, n_frames)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vectors", KINDS)
 @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
 @pytest.mark.parametrize("n_frames", [1, 2, 5])
