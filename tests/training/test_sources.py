@@ -262,11 +262,6 @@ def test_a_silent_voice_is_no_error_of_its_mixture(tmp_path: Path) -> None:
             r"data\.held_out_recordings: no recording is named 'keept-\*'",
         ),
         (
-            {"sampling_weights": {"ann": 2, "anne": 2}},
-            DatasetError,
-            r"data\.sampling_weights: no recording is named 'anne'",
-        ),
-        (
             {"held_out_singers": ["amy"]},
             ConfigError,
             r"data\.held_out_singers: there is no singer 'amy' in the split 'train'",
@@ -281,6 +276,13 @@ def test_a_mistake_is_named(
 ) -> None:
     with pytest.raises(error, match=said):
         load_data(config(**changes), root)
+
+
+@pytest.mark.parametrize("setting", ["sampling_weights", "bandwidths"])
+def test_settings_of_recordings_that_are_not_there_are_named(root: Path, setting: str) -> None:
+    with pytest.warns(UserWarning, match=rf"data\.{setting}: no recording is named anne, metal-\*$"):
+        recordings, _ = load_data(config(**{setting: {"ann": 2, "anne": 2, "metal-*": 3}}), root)
+    assert [getattr(each, setting.removesuffix("s")) for each in recordings].count(2) == 1
 
 
 def test_held_out_singers_are_scored_and_not_trained_on(tmp_path: Path) -> None:

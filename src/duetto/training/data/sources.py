@@ -1,6 +1,7 @@
 """The recordings of a run: what trains, and the validation set, at the sample rate of the recipe."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
@@ -185,16 +186,24 @@ def _split_tracks(config: DataConfig, folder: Path) -> tuple[list[Track], list[T
 def list_solo_files(config: DataConfig, root: Path) -> list[SoloFile]:
     """List the solo recordings of a recipe by name; no audio is read.
 
+    Warns of sampling weights and bandwidths that fit no recording: the source of some may not be at hand.
+
     Raises:
-        DatasetError: a folder without recordings, or a name pattern that fits none.
+        DatasetError: a folder without recordings, or a pattern of held-out recordings that fits none.
     """
     solos = list(_solo_files(config, root))
     names = [solo.path.stem for solo in solos]
     names += [f"{MULTITRACK}{folder.name}" for folder in list_songs(config, root)]
     for setting in ("held_out_recordings", "sampling_weights", "bandwidths"):
-        for pattern in getattr(config, setting):
-            if not any(fnmatch(name, pattern) for name in names):
-                raise DatasetError(f"data.{setting}: no recording is named {pattern!r}")
+        unused = [
+            pattern
+            for pattern in getattr(config, setting)
+            if not any(fnmatch(name, pattern) for name in names)
+        ]
+        if unused and setting == "held_out_recordings":
+            raise DatasetError(f"data.{setting}: no recording is named {unused[0]!r}")
+        if unused:
+            warnings.warn(f"data.{setting}: no recording is named {', '.join(unused)}", stacklevel=2)
     return solos
 
 
