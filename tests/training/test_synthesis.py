@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.signal import ShortTimeFFT
 
-from duetto.training.data.synthesis import lead, rhythm
+from duetto.training.data.synthesis import _melody, lead, rhythm
 from helpers.quick import first
 
 RATE = 16_000
@@ -85,3 +85,13 @@ def test_a_leads_notes_are_tones_of_more_than_one_pitch() -> None:
         n_pitches.append(len(np.unique(power.argmax(0))))
     assert np.median(concentration) > 0.95
     assert np.median(n_pitches) >= 4
+
+
+def test_about_half_of_the_leads_have_no_vibrato() -> None:
+    rate, spans = 2_000, []
+    for seed in range(60):
+        pitch, _ = _melody(12 * rate, rate, np.random.default_rng(seed))
+        cents = 1200 * np.log2(pitch)
+        blocks = cents[: len(cents) // 150 * 150].reshape(-1, 150)  # of 75 ms
+        spans.append(np.median(np.ptp(blocks, axis=1)))
+    assert 0.35 < np.mean(np.array(spans) < 1) < 0.75

@@ -199,7 +199,8 @@ def _melody(n_samples: int, sample_rate: int, rng: Rng) -> tuple[Contour, Wavefo
     glide = np.exp(-1 / (rng.uniform(0.001, 0.04) * sample_rate))
     steps = np.repeat(semitones, lengths)[:n_samples]
     curve = lfilter([1 - glide], [1, -glide], steps, zi=[glide * steps[0]])[0]
-    swing = rng.uniform(0, 0.6) * np.clip(age / rng.uniform(0.1, 0.5) - 0.3, 0, 1)
+    depth = rng.uniform(0, 0.6) if happens(0.5, rng) else 0.0  # of a vibrato
+    swing = depth * np.clip(age / rng.uniform(0.1, 0.5) - 0.3, 0, 1)
     curve += swing * np.sin(2 * np.pi * rng.uniform(4, 7.5) * np.arange(n_samples) / sample_rate)
 
     attack, decay = rng.uniform(0.005, 0.08), np.exp(rng.uniform(np.log(0.2), np.log(8)))
