@@ -28,8 +28,8 @@ def check(stems: tuple[Path, ...], mixture: Path, tolerance: float | None) -> No
     """Check that stems sum to their mixture (a null test).
 
     STEMS are audio files, or one folder of them. Prints the residual, the mixture minus the stems, and the
-    peak and the clipped samples of every file. The command fails if there is a residual: one step of integer
-    samples, or more than a unit in the last place of floating-point samples.
+    peak and the clipped samples of every file. The command fails if the residual is not zero; for
+    floating-point samples, if it is more than one unit in the last place.
     """
     from duetto.separation.null_test import null_test
 

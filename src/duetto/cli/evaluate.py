@@ -17,7 +17,7 @@ from duetto.cli.options import DATA_OPTION, MODEL_OPTION, PASSES_OPTION, Command
 )
 @output_option("scores/MODEL-DATASET-SPLIT", "Folder for the scores.")
 @PASSES_OPTION
-@click.option("--per-track", is_flag=True, help="Print a line of scores for each track as well.")
+@click.option("--per-track", is_flag=True, help="Print the scores of each track as well.")
 @jobs_option("tracks")
 def evaluate(
     dataset: str,

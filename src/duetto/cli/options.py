@@ -49,8 +49,8 @@ PASSES_OPTION = click.option(
     type=click.IntRange(1, 9),
     metavar="1-9",
     show_default="the model's own, mostly 1",
-    help="Test-time augmentation: separate the song at so many speeds, 5 % apart, and take the mean. A "
-    "little better, and as many times slower.",
+    help="Test-time augmentation: separate the song at this number of playback speeds, 5 % apart, and take "
+    "the mean. Slightly better, and as many times slower.",
 )
 
 
@@ -125,14 +125,14 @@ _FILE_OPTIONS = (
         "--format",
         type=click.Choice(FORMATS, case_sensitive=False),
         show_default="the song's own, or wav for a song in a lossy format",
-        help="Format of the stems. stem.mp4 is one file for DJ software; video is the song's video file "
-        "again, with the stems as its sound.",
+        help="Format of the stems. stem.mp4 is one file for DJ software; video is a copy of the song's video "
+        "file with the stems as its sound tracks.",
     ),
     click.option(
         "--stem",
         type=click.Choice(["vocals", "accompaniment"]),
         show_default="both",
-        help="Write this stem alone.",
+        help="Write only this stem.",
     ),
     click.option(
         "--bit-depth",
@@ -152,13 +152,14 @@ _FILE_OPTIONS = (
         type=click.FloatRange(0, 10),
         metavar="0-10",
         show_default="the encoder's own",
-        help="Quality of mp3 and ogg, 10 being the best; compression of flac, 10 being the smallest.",
+        help="Quality of mp3 and ogg (10 is the best), or compression of flac (10 is the smallest file).",
     ),
     click.option(
         "--mix",
         callback=_levels,
         metavar="LEVELS",
-        help="Write one mix of the stems instead of the stems, such as vocals=-6dB,accompaniment=0dB.",
+        help="Write a mix of the stems at these levels instead of the stems, such as "
+        "vocals=-6dB,accompaniment=0dB.",
     ),
     click.option(
         "--start",
@@ -184,7 +185,7 @@ _FILE_OPTIONS = (
     click.option(
         "--template",
         default="{model}/{parent}/{track}/{stem}.{ext}",
-        help="Path of a stem below the output folder.",
+        help="Path of a stem in the output folder.",
     ),
 )
 

@@ -11,7 +11,7 @@ from duetto.cli.options import MODEL_OPTION, PATH, Command, output_option
 @click.command(cls=Command)
 @click.argument("song", type=PATH)
 @MODEL_OPTION
-@output_option("SONG.png in this folder", "The picture; its extension is the format.")
+@output_option("SONG.png in this folder", "Path of the picture, whose extension is its format.")
 @click.option(
     "--max-frequency",
     type=click.FloatRange(min=0, min_open=True),

@@ -12,17 +12,17 @@ from duetto.cli.options import DATA_OPTION, Command, jobs_option, output_option
 @click.command(cls=Command)
 @click.argument("paper")
 @DATA_OPTION
-@output_option("runs/PAPER", "Folder of the runs and of the table.")
+@output_option("runs/PAPER, or runs/PAPER-DATASET", "Folder of the runs and of the table.")
 @click.option(
     "--row",
     "rows",
     multiple=True,
     metavar="ROW",
     show_default="all",
-    help="Train and score this row alone; may be given several times.",
+    help="Train and score only this row; may be given several times.",
 )
 @click.option(
-    "--dataset", show_default="the paper's", help="Another dataset for which the table is prepared."
+    "--dataset", show_default="the paper's", help="Another dataset that the table has settings for."
 )
 @jobs_option("tracks that are scored")
 def reproduce(
@@ -31,8 +31,8 @@ def reproduce(
     """Reproduce the tables of a paper.
 
     PAPER is huang2014 or fan2017, or the path of a .toml file. Trains every row of the table that has no
-    finished run, scores it, and writes TABLE.md, TABLE.json and figures, our results beside the published
-    ones. After an interruption the same command resumes.
+    finished run, scores it, and writes TABLE.md, TABLE.json and figures with our results beside the published
+    ones. After an interruption, the same command resumes.
     """
     import logging
 

@@ -31,7 +31,11 @@ EXAMPLE = Path(__file__).parents[1] / "audio" / "example.flac"
 @MODEL_OPTION
 @click.option("-o", "--output", type=click.Path(), default="separated", help="Folder or URL for the stems.")
 @with_file_options
-@click.option("--overwrite", is_flag=True, help="Overwrite existing stems, whatever song they are of.")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Separate again, and overwrite existing stems, also those of other songs.",
+)
 @click.option(
     "--mask",
     type=click.Choice(["ratio", "binary"]),
@@ -52,7 +56,7 @@ EXAMPLE = Path(__file__).parents[1] / "audio" / "example.flac"
     type=click.IntRange(min=1),
     default=1,
     metavar="N",
-    help="Number of worker processes; each separates a song at a time, and they divide the cores.",
+    help="Number of worker processes, each of which separates one song at a time; they divide the cores.",
 )
 @click.option(
     "--ray",

@@ -19,14 +19,14 @@ COUNT = click.IntRange(min=1)
     "--token",
     envvar="DUETTO_STUDIO_TOKEN",
     show_default="none; random with a --host that other machines can reach",
-    help="Password of every client; also read from DUETTO_STUDIO_TOKEN.",
+    help="Password of every client, 16 characters or more; also read from DUETTO_STUDIO_TOKEN.",
 )
 @click.option(
     "--allowed-host",
     "allowed_hosts",
     multiple=True,
     metavar="NAME",
-    help="Additional host name of the studio.",
+    help="Further host name of the studio, such as that of a reverse proxy; may be given several times.",
 )
 @click.option(
     "-n",
@@ -35,15 +35,16 @@ COUNT = click.IntRange(min=1)
     multiple=True,
     metavar="MODEL",
     show_default="all that `duetto models` lists",
-    help="Models to choose from, the first by default: names or model files (.onnx).",
+    help="Model to choose from, a name or a model file (.onnx); may be given several times, and the first "
+    "is the default.",
 )
 @click.option("--data", type=PATH, show_default="~/.local/share/duetto/studio", help="Folder of the songs.")
 @click.option("-j", "--jobs", "n_workers", type=COUNT, default=1, help="Number of songs separated at a time.")
-@click.option("--max-jobs", type=COUNT, default=64, help="Largest number of songs in the queue.")
+@click.option("--max-jobs", type=COUNT, default=64, help="Largest number of songs that wait or run.")
 @click.option("--max-upload", "max_upload_mib", type=COUNT, default=512, help="Largest file in MiB.")
 @click.option("--max-minutes", type=POSITIVE, default=60, help="Longest song in minutes.")
 @click.option("--keep-days", type=POSITIVE, default=30, help="Days after which songs are deleted.")
-@click.option("--keep-gb", type=POSITIVE, default=20, help="Gigabytes above which the oldest are deleted.")
+@click.option("--keep-gb", type=POSITIVE, default=20, help="Gigabytes above which old songs are deleted.")
 @click.option("--browser/--no-browser", default=True, help="Open the page in the browser.")
 def studio(
     data: Path | None,

@@ -39,7 +39,7 @@ def _name_recipes(context: click.Context, _: click.Parameter, recipe: str | None
     metavar="KEY=VALUE",
     help="Change a setting of the recipe; may be given several times.",
 )
-@click.option("--resume", is_flag=True, help="Continue the run in that folder from its last checkpoint.")
+@click.option("--resume", is_flag=True, help="Continue the run in this folder from its newest checkpoint.")
 @click.option("--accelerator", default="auto", help='"cpu", "cuda", "mps" or "auto".')
 @click.option(
     "--devices", type=click.IntRange(min=1), metavar="N", default=1, help="Number of processes per machine."
@@ -48,7 +48,7 @@ def _name_recipes(context: click.Context, _: click.Parameter, recipe: str | None
 def train(recipe: str, data: Path, output: Path | None, overrides: tuple[str, ...], **options: Any) -> None:
     """Train a network on songs whose stems are known.
 
-    RECIPE is the name of a recipe that comes with Duetto (without one, they are listed) or the path of a
+    RECIPE is the name of a recipe that comes with Duetto (`duetto train` alone lists them) or the path of a
     .toml file. Watch the run with: tensorboard --logdir runs
     """
     from duetto.training.config_io import load_config

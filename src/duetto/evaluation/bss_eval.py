@@ -25,7 +25,7 @@ BATCH_SIZE = 8
 
 @dataclass(frozen=True)
 class Scores:
-    """BSS Eval 3.0 scores of one source in dB: to distortion, to interference and to artefacts ratio."""
+    """BSS Eval 3.0 scores of one source in dB: source to distortion, interference and artefact ratio."""
 
     sdr: float
     sir: float
@@ -37,7 +37,7 @@ class TrackScores(Scores):
     """Scores of one source of one track in dB, and what a global mean needs.
 
     Attributes:
-        nsdr: SDR of the estimate less SDR of the mixture; 0 where both are the same infinity.
+        nsdr: SDR of the estimate minus SDR of the mixture; 0 where both are the same infinity.
         si_sdr: Scale-invariant SDR.
         n_samples: Samples scored, the weight of the track.
         silent_reference: Whether the reference is zero throughout.
@@ -51,7 +51,7 @@ class TrackScores(Scores):
 
 @dataclass(frozen=True)
 class GlobalMeans:
-    """Means in dB over n_tracks tracks, less n_silent of which a reference is silent, weighted by length."""
+    """Means in dB over n_tracks tracks, weighted by length, without n_silent that have a silent reference."""
 
     gnsdr: float
     gsir: float

@@ -57,7 +57,7 @@ class FileOptions:
             a stem that is not named is silent.
         start_seconds: where the part of the song begins that is separated, to the nearest sample.
         end_seconds: where it ends; None is the song's end.
-        bitrate_kbps: of MP3 and M4A, in kbit/s.
+        bitrate_kbps: of MP3, Opus and M4A, and of each sound track of a video or stem.mp4, in kbit/s.
         quality: 0 to 10: how good MP3 and Ogg Vorbis sound, how small FLAC gets.
         audio_track: of a film with several sound tracks the one to separate: its number from 1, or its
             language as the file states it, such as "eng".
