@@ -43,7 +43,7 @@ def main() -> None:
     matched = separator.metadata.stft.resampled(own, RATE)
 
     print(f"{len(tracks)} mixtures, {separator.metadata.name}: {n_fft}/{hop_length} points at {own} Hz\n")
-    print(f"| analysis | vocals SI-SDR below {own / 2000:g} kHz, dB | worst and best against the first |")
+    print(f"| analysis | vocals SI-SDR below {own / 2000:g} kHz, dB | range of differences to the first |")
     print("|---|---|---|")
     resampled = [
         si_sdr(resample(vocals, RATE, own), separator.separate(resample(mixture, RATE, own), own)["vocals"])
@@ -60,7 +60,7 @@ def main() -> None:
         ]
         row(f"native, {stft.n_fft}/{stft.hop_length} points", scores, resampled)
 
-    print(f"\n| mask above {own / 2000:g} kHz | vocals SI-SDR, dB | worst and best against the first |")
+    print(f"\n| mask above {own / 2000:g} kHz | vocals SI-SDR, dB | range of differences to the first |")
     print("|---|---|---|")
     first: list[float] = []
     for name, above in continuations().items():

@@ -182,6 +182,17 @@ def test_models_speak_json(tiny_model: Path, options: list[str]) -> None:
     assert described[0]["sources"] == ["vocals", "accompaniment"]
 
 
+@pytest.mark.usefixtures("here")
+def test_evaluate_says_how_many_of_the_test_clips_are_missing(
+    tiny_model: Path, rng: np.random.Generator
+) -> None:
+    Path("clips").mkdir()
+    soundfile.write("clips/ani_1_01.wav", rng.uniform(-0.4, 0.4, (6000, 2)), 16_000)
+    outcome = duetto("evaluate", "mir1k", "--data", "clips", "-n", tiny_model, "-j", "1")
+    assert outcome.code == 0
+    assert outcome.err[0] == "duetto: clips holds 1 of the 825 test clips; the papers score all"
+
+
 def test_evaluate_prints_a_table_and_writes_every_score(tiny_model: Path, rng: np.random.Generator) -> None:
     for source in ("vocals", "accompaniment"):
         (Path("data") / source).mkdir(parents=True)
@@ -316,8 +327,8 @@ def test_a_missing_extra_gives_the_command_that_installs_it(
     outcome = duetto_apart(*arguments, before=without(module))
     assert outcome.code == 1
     assert outcome.err == [
-        f"duetto: this needs {module}, which is not installed: run pip install 'duetto[{extra}]', or in a "
-        f"clone pip install '.[{extra}]'"
+        f"duetto: this needs {module}, which is not installed: run pip install '.[{extra}]' in the clone of "
+        "Duetto"
     ]
 
 

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         cli.main(arguments, prog_name="duetto", standalone_mode=False)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "duetto"
-        complain(f"{error.format_message()} (see {command} --help)")
+        complain(f"{error.format_message().removesuffix('.')} (see {command} --help)")
         sys.exit(2)
     except click.Abort as error:
         terminated = isinstance(error.__cause__, _Terminated)
@@ -63,8 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             raise
         extra = EXTRAS[error.name]
         complain(
-            f"this needs {error.name}, which is not installed: run pip install 'duetto[{extra}]', or in a "
-            f"clone pip install '.[{extra}]'"
+            f"this needs {error.name}, which is not installed: run pip install '.[{extra}]' in the clone of "
+            "Duetto"
         )
         sys.exit(1)
     sys.exit(0)

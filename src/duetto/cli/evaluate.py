@@ -38,7 +38,7 @@ def evaluate(
     MODEL may also be one of the oracle masks oracle-ratio, oracle-wiener, oracle-binary and oracle-phase,
     which are computed from the references: upper bounds for any model of their kind.
     """
-    from duetto.evaluation.datasets import default_split, load_tracks
+    from duetto.evaluation.datasets import MIR1K_TEST_CLIPS, default_split, load_tracks
     from duetto.evaluation.evaluator import evaluate_tracks, find_system
 
     name, separate = find_system(model, n_passes=passes)
@@ -47,6 +47,8 @@ def evaluate(
     folder = output or Path("scores") / f"{name}-{dataset}-{split}"
     with progress_bar(f"{dataset} {split}") as bar:
         report = evaluate_tracks(separate, tracks, jobs=jobs, progress=bar)
+    if (dataset, split) == ("mir1k", "test") and len(tracks) < MIR1K_TEST_CLIPS:
+        complain(f"{data} holds {len(tracks)} of the {MIR1K_TEST_CLIPS} test clips; the papers score all")
     about = {"model": name, "dataset": dataset, "split": split} | ({"n_passes": passes} if passes else {})
     report.save(folder, about=about)
     if per_track:

@@ -25,6 +25,9 @@ _MIR1K_TRAIN = {
 
 _IKALA_N_CLIPS = 252
 
+MIR1K_TEST_CLIPS = 825
+"""Clips of the test split of MIR-1K in the papers; `load_tracks` accepts fewer."""
+
 _STEM_SUFFIX = ".stem.mp4"
 
 
@@ -167,7 +170,8 @@ def _split_folders(root: Path, splits: tuple[str, ...], what: str) -> list[Path]
     folders = [root / split for split in splits if (root / split).is_dir()]
     if not folders and len(splits) == 1:
         raise DatasetError(
-            f"{root / splits[0]} is missing; {what} without split folders have only the split 'all'"
+            f"{root / splits[0]} is missing; {what} without split folders have only the split 'all': add "
+            "--split all"
         )
     return folders or [root]
 

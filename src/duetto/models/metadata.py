@@ -111,7 +111,7 @@ class ModelMetadata:
             raise ModelError(f"{origin}: its metadata are not a JSON object; export it again")
         version = values.get("format_version")
         if type(version) is int and version != FORMAT_VERSION:
-            advice = "export it again" if version < FORMAT_VERSION else "run pip install --upgrade duetto"
+            advice = "export it again" if version < FORMAT_VERSION else "install a newer version of Duetto"
             raise ModelError(
                 f"{origin}: model format {version}, this version of Duetto reads {FORMAT_VERSION}; {advice}"
             )
@@ -164,5 +164,5 @@ def _check_values(metadata: ModelMetadata, origin: str) -> None:
         if not is_good:
             raise ModelError(
                 f"{origin}: metadata {key!r} is {getattr(metadata, key)!r}, allowed: {wanted}; "
-                "export it again or run pip install --upgrade duetto"
+                "export it again, or install a newer version of Duetto"
             )

@@ -86,7 +86,8 @@ def read_config(path: Path) -> Config:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read {path} ({error}); give the folder of a training run") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"cannot read {path}: {reason}; give the folder of a training run") from error
     return parse_config(values)
 
 

@@ -114,7 +114,8 @@ def _read(path: Path, advice: str) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read {path} ({error}); {advice}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"cannot read {path}: {reason}; {advice}") from error
 
 
 class _Graph(nn.Module):

@@ -232,8 +232,8 @@ export class Desk {
 
 function help() {
   const keys = [
-    ["Space", "play or pause"],
-    ["← →", "5 seconds back or on"],
+    ["Space, K", "play or pause"],
+    ["← →", "5 seconds back or forward"],
     ["Home, End", "beginning, end"],
     ["[ ]", "begin and end a loop here"],
     ["L", "loop on or off"],
