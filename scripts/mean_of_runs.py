@@ -1,6 +1,6 @@
 """Averages the best weights of two runs, the second of which was initialised from the first.
 
-    python scripts/mean_of_runs.py runs/first runs/second runs/both
+    python scripts/mean_of_runs.py runs/first runs/second runs/both [--weight 0.75]
 
 The new folder has the configuration of the second run and can be exported. On material unlike the training
 data of the second run, the mean is more robust than either (Wortsman et al., "Robust fine-tuning of zero-shot
@@ -25,6 +25,7 @@ def main() -> None:
     )
     for name in ("first", "second", "both"):
         parser.add_argument(name, type=Path)
+    parser.add_argument("--weight", type=float, default=0.5, metavar="W", help="of the second run, 0 to 1")
     runs = parser.parse_args()
     config = read_config(runs.second / "config.json")
     torch.manual_seed(config.run.seed)  # as the run did before it made the same network
@@ -32,7 +33,7 @@ def main() -> None:
     initialise_from(runs.first / "best.safetensors", network)
     one, other = network.state_dict(), load_file(runs.second / "best.safetensors")
     mean = {
-        name: (one[name] + weight) / 2 if weight.is_floating_point() else weight
+        name: torch.lerp(one[name], weight, runs.weight) if weight.is_floating_point() else weight
         for name, weight in other.items()
     }
     runs.both.mkdir(parents=True)

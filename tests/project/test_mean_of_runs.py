@@ -37,8 +37,9 @@ def write_run(folder: Path, n_blocks: list[int]) -> torch.nn.Module:
     return network
 
 
+@pytest.mark.parametrize(("options", "share"), [([], 0.5), (["--weight", "0.75"], 0.75)])
 def test_weights_are_the_mean_with_the_initial_weights_of_the_second_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], share: float
 ) -> None:
     first, second = write_run(tmp_path / "first", [1]), write_run(tmp_path / "second", [1, 2])
     for network, name in ((first, "first"), (second, "second")):
@@ -49,13 +50,13 @@ def test_weights_are_the_mean_with_the_initial_weights_of_the_second_run(
             weight.add_(torch.randn_like(weight) if weight.is_floating_point() else 3)
         save_file(network.state_dict(), tmp_path / name / "best.safetensors")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["", "first", "second", "both"])
+    monkeypatch.setattr("sys.argv", ["", "first", "second", "both", *options])
     runpy.run_path(str(SCRIPT), run_name="__main__")
     mean, after = load_file(tmp_path / "both" / "best.safetensors"), second.state_dict()
     assert mean.keys() == after.keys() > first.state_dict().keys()
     for key, value in mean.items():
         if value.is_floating_point():
-            torch.testing.assert_close(value, (before[key] + after[key]) / 2)
+            torch.testing.assert_close(value, (1 - share) * before[key] + share * after[key])
         else:
             assert value == after[key]  # a count is no weight
     config = (tmp_path / "both" / "config.json").read_bytes()
