@@ -40,6 +40,7 @@ HUANG = """
 
 - **Clips.** The short runs have {n_tracks} of the paper's 825 test clips, those of six of its 17 singers; training and dev clips are the paper's. Compare these rows with one another, and their order with the paper's.
 - **Optimiser.** {adamw} rows are trained by AdamW on random mixtures, {steps} steps with a batch size of {batch} excerpts; the paper uses up to 400 iterations of L-BFGS on all clips and their shifted copies. The {lbfgs} rows with L-BFGS have the clips as they are and {iterations} iterations, so they stop far from where the paper's do.
+- **KL divergence.** It spends half of its gradient on quiet bins and needs more steps than these rows have ([lab note](lab-notes/15-kl-divergence.md)).
 - **Circular shift.** A random time in every excerpt, where the paper has a copy every 10 000 samples.
 - **Budget.** Each row had one core of an AMD EPYC (Milan) or a part of one, since two rows at a time were trained beside other programs. The model `drnn` shows what longer training and remixed songs add; in the short runs it is an earlier version of it.
 - **Checkpoint selection.** On the paper's four dev clips, but every {every} steps, where the paper scores them every 20 iterations.

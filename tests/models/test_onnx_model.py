@@ -121,7 +121,7 @@ def test_metadata_that_are_no_json_object(tiny_model, tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    ("version", "advice"), [(7, "pip install --upgrade"), (5, "export it again"), (0, "export it again")]
+    ("version", "advice"), [(7, "install a newer version"), (5, "export it again"), (0, "export it again")]
 )
 def test_another_format_says_so_whatever_its_keys_are(tiny_model, tmp_path, version, advice):
     path = rewritten(tiny_model, tmp_path / "bad.onnx", {"format_version": version, "other": 1})

@@ -131,7 +131,8 @@ def test_a_song_in_chunks_has_the_stems_of_one_pass(
     ]
     in_blocks = streamed(separator, cut(audio, lengths), rate)
     assert in_blocks["vocals"].tobytes() == found["vocals"].tobytes()
-    np.testing.assert_allclose(sum(in_blocks.values()), audio, atol=1e-6)
+    loudest = max(np.abs(stem).max() for stem in in_blocks.values())  # random masks are not bounded by 1
+    np.testing.assert_allclose(sum(in_blocks.values()), audio, atol=1e-6 * max(1, loudest))
 
 
 def test_it_is_one_pass_of_the_network(path: Path) -> None:
