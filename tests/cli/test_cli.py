@@ -190,7 +190,7 @@ def test_evaluate_says_how_many_of_the_test_clips_are_missing(
     soundfile.write("clips/ani_1_01.wav", rng.uniform(-0.4, 0.4, (6000, 2)), 16_000)
     outcome = duetto("evaluate", "mir1k", "--data", "clips", "-n", tiny_model, "-j", "1")
     assert outcome.code == 0
-    assert outcome.err[0] == "duetto: clips holds 1 of the 825 test clips; the papers score all"
+    assert outcome.err[0] == "duetto: clips holds 1 of the 825 test clips; the papers score them all"
 
 
 def test_evaluate_prints_a_table_and_writes_every_score(tiny_model: Path, rng: np.random.Generator) -> None:

@@ -48,7 +48,9 @@ def evaluate(
     with progress_bar(f"{dataset} {split}") as bar:
         report = evaluate_tracks(separate, tracks, jobs=jobs, progress=bar)
     if (dataset, split) == ("mir1k", "test") and len(tracks) < MIR1K_TEST_CLIPS:
-        complain(f"{data} holds {len(tracks)} of the {MIR1K_TEST_CLIPS} test clips; the papers score all")
+        complain(
+            f"{data} holds {len(tracks)} of the {MIR1K_TEST_CLIPS} test clips; the papers score them all"
+        )
     about = {"model": name, "dataset": dataset, "split": split} | ({"n_passes": passes} if passes else {})
     report.save(folder, about=about)
     if per_track:

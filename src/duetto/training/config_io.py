@@ -83,12 +83,20 @@ def read_config(path: Path) -> Config:
     Raises:
         ConfigError: a missing file, or one that this version did not write.
     """
+    return parse_config(read_json(path, "give the folder of a training run"))
+
+
+def read_json(path: Path, advice: str) -> dict[str, Any]:
+    """Read a JSON object from a file; `advice` ends the message of an error.
+
+    Raises:
+        ConfigError: a missing file, or one without a JSON object.
+    """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"cannot read {path}: {reason}; give the folder of a training run") from error
-    return parse_config(values)
+        raise ConfigError(f"cannot read {path}: {reason}; {advice}") from error
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

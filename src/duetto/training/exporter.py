@@ -1,7 +1,6 @@
 """A trained network to a model file: the ONNX graph, its weights in few bits, its metadata."""
 
 import itertools
-import json
 import logging
 import math
 import os
@@ -19,11 +18,11 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from duetto.errors import ConfigError, ModelError
+from duetto.errors import ModelError
 from duetto.models.onnx_model import METADATA_KEY, OnnxModel, probe_input, to_planes
 from duetto.training.checkpoint import BEST, CONFIG, SUMMARY, load_weights, write_whole
 from duetto.training.config import Config
-from duetto.training.config_io import read_config
+from duetto.training.config_io import read_config, read_json
 from duetto.training.networks import Network, Stateful, build_network
 from duetto.training.torch_model import TorchModel
 
@@ -103,19 +102,11 @@ def export_run(
     """
     run = Path(run)
     config = read_config(run / CONFIG)
-    card = _read(Path(metrics), "give the scores.json of duetto evaluate") if metrics else {}
+    card = read_json(Path(metrics), "give the scores.json of duetto evaluate") if metrics else {}
     if (run / SUMMARY).exists():
-        summary = _read(run / SUMMARY, "train again")
+        summary = read_json(run / SUMMARY, "train again")
         card["training"] = {key: value for key, value in summary.items() if key != "config"}
     return export(config, run / BEST, target or run / f"{config.name}.onnx", bits=bits, metrics=card)
-
-
-def _read(path: Path, advice: str) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"cannot read {path}: {reason}; {advice}") from error
 
 
 class _Graph(nn.Module):

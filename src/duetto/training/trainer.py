@@ -13,6 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from duetto.errors import ConfigError, MetricError
 from duetto.evaluation.evaluator import evaluate
@@ -172,7 +173,7 @@ class _Run:
         self.bare = _network(config)
         self.bare_optimisers = build_optimisers(config.optimiser, self.bare)
         self.network, *self.optimisers = fabric.setup(self.bare, *self.bare_optimisers)
-        self.averaged = build_average(self.bare, config.optimiser.ema_decay)
+        self.averaged: AveragedModel | None = None
 
     def restore(self, saved: Checkpoint | None) -> None:
         """Load a checkpoint; without one, initialise from the weights of `run.init_from`."""
@@ -180,15 +181,15 @@ class _Run:
             self.bare.load_state_dict(saved.weights)
             for optimiser, state in zip(self.bare_optimisers, saved.optimisers, strict=True):
                 optimiser.load_state_dict(state)
-            if self.averaged:
-                self.averaged.load_state_dict(saved.averaged)
             self.progress = saved.progress
         elif self.config.run.init_from:
             path = _initial_weights(self.config)
             initialise_from(path, self.bare)
             if path.suffix == MODEL_SUFFIX:
                 unfold_norms(self.bare, self._run_mixtures)
-            self.averaged = build_average(self.bare, self.config.optimiser.ema_decay)
+        self.averaged = build_average(self.bare, self.config.optimiser.ema_decay)  # copies the weights
+        if saved and self.averaged:
+            self.averaged.load_state_dict(saved.averaged)
 
     def _run_mixtures(self, network: torch.nn.Module) -> None:
         """Run a network on the first mixtures, which are the same in every process."""

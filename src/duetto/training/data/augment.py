@@ -261,10 +261,10 @@ def transpose(mono: Waveform, semitones: float, sample_rate: int) -> Waveform:
 
 
 def hold_note(mono: Waveform, sample_rate: int, rng: Rng) -> Waveform:
-    """A note of (1, n_samples) alone, held 3 to 8 times as long, as one singer holds it while others go on.
+    """One note of the vocals (1, n_samples), held 3 to 8 times as long, and silence around it.
 
-    It begins where it is sung, and is taken from the steadiest loud passage of 0.2 to 0.5 s; without a voiced
-    passage it is silent.
+    It is the steadiest loud passage of 0.2 to 0.5 s in the first half, and begins where it is sung. Without a
+    voiced passage all is silent. Added to the vocals, it is a voice that holds a note while another goes on.
     """
     n_samples = mono.shape[-1]
     hop, n_window = round(0.01 * sample_rate), round(0.05 * sample_rate)
@@ -272,12 +272,12 @@ def hold_note(mono: Waveform, sample_rate: int, rng: Rng) -> Waveform:
     semitones, voiced = _pitch(frames, sample_rate)
     level_db = 10 * np.log10(np.square(frames).mean(axis=1) + 1e-12)
     n_held = min(len(frames), round(rng.uniform(0.2, 0.5) * sample_rate / hop))
-    steps = sliding_window_view(semitones, n_held)
-    usable = sliding_window_view(voiced, n_held).all(axis=1) & (steps.std(axis=1) < 1)
+    pitches = sliding_window_view(semitones, n_held)
+    usable = sliding_window_view(voiced, n_held).all(axis=1) & (pitches.std(axis=1) < 1)
     usable[usable.size // 2 :] = False  # there has to be time to hold it
     if not usable.any():
         return np.zeros_like(mono)
-    quality = sliding_window_view(level_db, n_held).min(axis=1) - 20 * steps.std(axis=1)
+    quality = sliding_window_view(level_db, n_held).min(axis=1) - 20 * pitches.std(axis=1)
     start = hop * int(np.where(usable, quality, -np.inf).argmax())
     held = _stretch(mono[0, start : start + n_held * hop], rng.uniform(3, 8), sample_rate)
     held = held[: n_samples - start]
@@ -289,7 +289,7 @@ def hold_note(mono: Waveform, sample_rate: int, rng: Rng) -> Waveform:
 
 
 def _stretch(samples: Waveform, factor: float, sample_rate: int) -> NDArray[np.floating]:
-    """Make (n_samples,) longer by a factor and keep the pitch, by a phase vocoder; padding follows.
+    """Make (n_samples,) longer by a factor and keep the pitch, by a phase vocoder; padding is left behind it.
 
     Laroche and Dolson, "Improved phase vocoder time-scale modification of audio", 1999: identity locking.
     """

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from functools import cache, partial, reduce
@@ -194,17 +194,17 @@ def list_solo_files(config: DataConfig, root: Path) -> list[SoloFile]:
     solos = list(_solo_files(config, root))
     names = [solo.path.stem for solo in solos]
     names += [f"{MULTITRACK}{folder.name}" for folder in list_songs(config, root)]
-    for setting in ("held_out_recordings", "sampling_weights", "bandwidths"):
-        unused = [
-            pattern
-            for pattern in getattr(config, setting)
-            if not any(fnmatch(name, pattern) for name in names)
-        ]
-        if unused and setting == "held_out_recordings":
-            raise DatasetError(f"data.{setting}: no recording is named {unused[0]!r}")
-        if unused:
+    if unused := _unused(config.held_out_recordings, names):
+        raise DatasetError(f"data.held_out_recordings: no recording is named {unused[0]!r}")
+    for setting in ("sampling_weights", "bandwidths"):
+        if unused := _unused(getattr(config, setting), names):
             warnings.warn(f"data.{setting}: no recording is named {', '.join(unused)}", stacklevel=2)
     return solos
+
+
+def _unused(patterns: Iterable[str], names: Sequence[str]) -> list[str]:
+    """The patterns that fit no name."""
+    return [pattern for pattern in patterns if not any(fnmatch(name, pattern) for name in names)]
 
 
 def _solo_files(config: DataConfig, root: Path) -> Iterator[SoloFile]:
