@@ -37,3 +37,15 @@ def test_equal_values_have_no_spread_and_infinite_ones_no_interval() -> None:
     assert (same.mean, same.low, same.high) == pytest.approx((2.5, 2.5, 2.5))
     silent = interval(np.array([1.0, -np.inf, 2.0]), np.ones(3), songs)
     assert (silent.mean, silent.low, silent.high) == (None, None, None)
+
+
+def test_runs_that_differ_widen_the_interval_and_equal_ones_do_not(rng: np.random.Generator) -> None:
+    values, weights, songs = rng.normal(5, 1, 60), np.ones(60), [str(song) for song in range(60)]
+    one = interval(values, weights, songs)
+    same = interval(np.stack([values] * 3), weights, songs)
+    assert (same.mean, same.low, same.high) == pytest.approx((one.mean, one.low, one.high))
+    apart = interval(np.stack([values - 1, values, values + 1]), weights, songs)
+    assert apart.mean == pytest.approx(one.mean)
+    # the standard deviation of the mean of three resampled runs is sqrt(2 / 3) / sqrt(3)
+    half = np.hypot(1.96 * np.sqrt(2) / 3, (one.high - one.low) / 2)
+    assert (apart.high - apart.low) / 2 == pytest.approx(half, rel=0.1)

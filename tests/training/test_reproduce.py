@@ -62,6 +62,7 @@ printed = [1, 2, 3]
 name = "dnn"
 label = "a DNN"
 kind = "network"
+n_seeds = 2
 printed = [4.5, 6, 5]
 [[rows]]
 name = "rnn"
@@ -126,7 +127,8 @@ def table(out: Path) -> dict[str, Any]:
     """TABLE.json without what depends on the clock."""
     said: dict[str, Any] = json.loads((out / "TABLE.json").read_text(encoding="utf-8"))
     for row in said["rows"]:
-        row.pop("seconds", None)
+        for run in row.get("runs", []):
+            run.pop("seconds")
     return said
 
 
@@ -143,10 +145,13 @@ def test_a_row_has_the_scores_that_its_bundle_gets(made: Path, data: Path) -> No
     outcome = duetto("evaluate", "mir1k", "--data", data, "-n", made / "dnn" / "dnn.onnx", "-o", made / "x")
     assert outcome.code == 0
     means = json.loads((made / "x" / "scores.json").read_text(encoding="utf-8"))["means"]
+    second = json.loads((made / "dnn-seed-1" / "scores" / "scores.json").read_text(encoding="utf-8"))["means"]
     found = row(made, "dnn")
     for source in ("vocals", "accompaniment"):
         for metric, mean in found["measured"][source].items():
-            assert mean["mean"] == pytest.approx(means[source][metric], abs=1e-9)
+            of_runs = [means[source][metric], second[source][metric]]
+            assert abs(of_runs[0] - of_runs[1]) > 1e-3
+            assert mean["mean"] == pytest.approx(np.mean(of_runs), abs=1e-9)
             assert mean["low"] < mean["mean"] < mean["high"]
     assert (found["n_tracks"], found["n_songs"]) == (5, 4)
 
@@ -155,9 +160,13 @@ def test_a_row_tells_how_it_came_about(made: Path) -> None:
     found, summary = row(made, "rnn"), json.loads((made / "rnn" / "summary.json").read_text("utf-8"))
     n_parameters = 3 * 129 * 16 + 2 * 16 + 16 * 16 + 16 * 258 + 258
     assert found["n_parameters"] == n_parameters
-    assert (found["optimiser"], found["n_steps"], found["seed"]) == ("adamw", 8, 0)
-    assert (found["best_step"], found["dev_gnsdr"]) == (summary["best_step"], summary["best_gnsdr"])
-    assert found["commit"] == summary["commit"]
+    assert found["optimiser"] == "adamw"
+    (run,) = found["runs"]
+    assert (run["n_steps"], run["seed"]) == (8, 0)
+    assert (run["best_step"], run["dev_gnsdr"]) == (summary["best_step"], summary["best_gnsdr"])
+    assert run["commit"] == summary["commit"]
+    assert run["gnsdr"] == pytest.approx(found["measured"]["vocals"]["gnsdr"]["mean"])
+    assert [run["seed"] for run in row(made, "dnn")["runs"]] == [0, 1]
     assert found["printed"] if "printed" in found else found["kind"] == "network"
 
 
@@ -248,6 +257,21 @@ def test_a_row_that_fails_is_reported_and_the_others_go_on(
     assert "measured" not in row(out, "dnn")
     assert row(out, "rnn") == row(made, "rnn")
     assert table(out)["findings"] == []
+
+
+def test_settings_of_all_recipes_make_another_table(
+    made: Path, data: Path, paper: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(made, tmp_path / "small")
+    outcome = again(data, paper, out, "--set", "run.n_steps=4", "--row", "dnn")
+    assert outcome.err[0].startswith(f"duetto: dnn: {out / 'dnn'} is a run with another configuration")
+    shutil.rmtree(out / "dnn")
+    shutil.rmtree(out / "dnn-seed-1")
+    assert again(data, paper, out, "--set", "run.n_steps=4", "--row", "dnn").code == 0
+    assert table(out)["settings"] == ["run.n_steps=4"]
+    assert [run["n_steps"] for run in row(out, "dnn")["runs"]] == [4, 4]
+    assert "measured" not in row(out, "rnn")  # it has other settings
+    assert row(out, "hpss") == row(made, "hpss")
 
 
 def test_one_row_can_be_run(made: Path, data: Path, paper: Path, tmp_path: Path) -> None:

@@ -90,8 +90,35 @@ def test_a_leads_notes_are_tones_of_more_than_one_pitch() -> None:
 def test_about_half_of_the_leads_have_no_vibrato() -> None:
     rate, spans = 2_000, []
     for seed in range(60):
-        pitch, _ = _melody(12 * rate, rate, np.random.default_rng(seed))
+        pitch, _, _ = _melody(12 * rate, rate, np.random.default_rng(seed))
         cents = 1200 * np.log2(pitch)
         blocks = cents[: len(cents) // 150 * 150].reshape(-1, 150)  # of 75 ms
         spans.append(np.median(np.ptp(blocks, axis=1)))
     assert 0.35 < np.mean(np.array(spans) < 1) < 0.75
+
+
+def test_a_third_of_the_leads_are_staccato_and_a_third_repeat_a_pattern() -> None:
+    n_staccato, n_repeating = 0, 0
+    for seed in range(100):
+        pitch, loudness, age = _melody(8 * RATE, RATE, np.random.default_rng(seed))
+        sounds = loudness > 0
+        notes = np.split(np.arange(age.size), np.flatnonzero(np.diff(age) < 0) + 1)[:-1]
+        played = [np.mean(sounds[note]) for note in notes if sounds[note].any()]
+        n_staccato += bool(played) and bool(np.median(played) < 0.92)
+        n_repeating += len({round(12 * np.log2(pitch[note[-1]]), 0) for note in notes}) <= 3
+    assert 20 <= n_staccato <= 50
+    assert 10 <= n_repeating <= 60
+
+
+def test_notes_of_some_leads_lose_their_brightness() -> None:
+    """A filter that closes makes the end of a note darker than its beginning."""
+    falling = 0
+    for seed in range(40):
+        played = play(lead, seed)[0]
+        _, loudness, age = _melody(played.size, RATE, np.random.default_rng(seed))
+        brightness = np.abs(np.diff(played, prepend=0))
+        early, late = ((loudness > 0) & (age > 0.02) & (age < 0.06)), ((loudness > 0) & (age > 0.15))
+        if early.sum() > 1000 and late.sum() > 1000:
+            ratio = [brightness[part].mean() / np.abs(played[part]).mean() for part in (early, late)]
+            falling += ratio[1] < 0.75 * ratio[0]
+    assert 5 <= falling <= 25

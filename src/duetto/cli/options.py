@@ -54,6 +54,17 @@ PASSES_OPTION = click.option(
 )
 
 
+def settings_option(of: str) -> Callable[..., Any]:
+    """The option --set: settings of recipes, as KEY=VALUE."""
+    return click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help=f"Change a setting of {of}; may be given several times.",
+    )
+
+
 def jobs_option(what: str) -> Callable[..., Any]:
     """The option --jobs: how many of `what` at a time."""
     return click.option(

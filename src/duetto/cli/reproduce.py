@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from duetto.cli.console import complain, print_path, progress_bar
-from duetto.cli.options import DATA_OPTION, Command, jobs_option, output_option
+from duetto.cli.options import DATA_OPTION, Command, jobs_option, output_option, settings_option
 
 
 @click.command(cls=Command)
@@ -24,9 +24,16 @@ from duetto.cli.options import DATA_OPTION, Command, jobs_option, output_option
 @click.option(
     "--dataset", show_default="the paper's", help="Another dataset that the table has settings for."
 )
+@settings_option("all recipes")
 @jobs_option("tracks that are scored")
 def reproduce(
-    paper: str, data: Path, output: Path | None, rows: tuple[str, ...], dataset: str | None, jobs: int | None
+    paper: str,
+    data: Path,
+    output: Path | None,
+    rows: tuple[str, ...],
+    dataset: str | None,
+    overrides: tuple[str, ...],
+    jobs: int | None,
 ) -> None:
     """Reproduce the tables of a paper.
 
@@ -40,7 +47,9 @@ def reproduce(
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     folder = output or Path("runs") / (Path(paper).stem + (f"-{dataset}" if dataset else ""))
-    table, failed = run(paper, data, folder, rows=rows, dataset=dataset, jobs=jobs, display=progress_bar)
+    table, failed = run(
+        paper, data, folder, rows=rows, dataset=dataset, overrides=overrides, jobs=jobs, display=progress_bar
+    )
     print_path(table)
     for row, reason in failed.items():
         complain(f"{row}: {reason}")

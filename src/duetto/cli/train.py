@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from duetto.cli.console import complain, progress_bar
-from duetto.cli.options import DATA_OPTION, Command, output_option
+from duetto.cli.options import DATA_OPTION, Command, output_option, settings_option
 from duetto.errors import DuettoError
 
 if TYPE_CHECKING:
@@ -32,13 +32,7 @@ def _name_recipes(context: click.Context, _: click.Parameter, recipe: str | None
 @click.argument("recipe", required=False, is_eager=True, callback=_name_recipes)
 @DATA_OPTION
 @output_option("runs/RECIPE", "Folder of the run.")
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change a setting of the recipe; may be given several times.",
-)
+@settings_option("the recipe")
 @click.option("--resume", is_flag=True, help="Continue the run in this folder from its newest checkpoint.")
 @click.option("--accelerator", default="auto", help='"cpu", "cuda", "mps" or "auto".')
 @click.option(

@@ -29,13 +29,28 @@ def interval(
     A resample has as many songs as there are, each with all its tracks; its mean is weighted alike. The
     interval lies between percentiles (Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
     chapter 13).
+
+    Args:
+        values: (n_tracks,), or (n_runs, n_tracks) of several training runs, which are resampled as well and
+            independently of the songs.
+        weights: (n_tracks,), in the mean.
+        songs: the song of each track.
+        n_resamples: number of resamples.
+        seed: of the random resamples.
     """
     if not np.isfinite(values).all():
         return Interval(None, None, None)
     _, of_song = np.unique(np.asarray(songs), return_inverse=True)
-    totals, sums = np.bincount(of_song, weights), np.bincount(of_song, weights * values)
-    n_songs = totals.size
-    draws = np.random.default_rng(seed).multinomial(n_songs, np.full(n_songs, 1 / n_songs), n_resamples)
+    runs = np.atleast_2d(values)
+    totals, sums = (
+        np.bincount(of_song, weights),
+        np.stack([np.bincount(of_song, weights * run) for run in runs]),
+    )
+    rng = np.random.default_rng(seed)
+    song_draws, run_draws = (
+        rng.multinomial(n, np.full(n, 1 / n), n_resamples) for n in (totals.size, len(runs))
+    )
+    means = (song_draws @ sums.T) / (song_draws @ totals)[:, None]
     edge = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(draws @ sums / (draws @ totals), [edge, 1 - edge])
-    return Interval(float(np.average(values, weights=weights)), float(low), float(high))
+    low, high = np.quantile((means * run_draws).sum(axis=1) / len(runs), [edge, 1 - edge])
+    return Interval(float(np.average(runs.mean(axis=0), weights=weights)), float(low), float(high))

@@ -122,7 +122,7 @@ class Report:
 
     def intervals(self, source: str) -> dict[str, Interval]:
         """Each global mean of a source with its 95 % bootstrap interval over songs."""
-        return {mean: self._interval(self._values(source, score)) for mean, score in MEANS_OF.items()}
+        return {mean: self.interval_of(self.values(source, mean)) for mean in MEANS_OF}
 
     def difference(self, other: "Report", source: str) -> dict[str, Interval]:
         """The mean difference to `other` on the same tracks, with its paired bootstrap interval over songs.
@@ -130,17 +130,23 @@ class Report:
         Raises:
             MetricError: the reports are of different tracks.
         """
-        if [result.name for result in self.averaged] != [result.name for result in other.averaged]:
-            raise MetricError("the reports are of different tracks; score both again")
+        self.check_tracks(other)
         return {
-            mean: self._interval(self._values(source, score) - other._values(source, score))
-            for mean, score in MEANS_OF.items()
+            mean: self.interval_of(self.values(source, mean) - other.values(source, mean))
+            for mean in MEANS_OF
         }
 
-    def _values(self, source: str, score: str) -> np.ndarray:
-        return np.array([getattr(result.scores[source], score) for result in self.averaged], float)
+    def check_tracks(self, other: "Report") -> None:
+        """Raise `MetricError` if `other` is of other tracks."""
+        if [result.name for result in self.averaged] != [result.name for result in other.averaged]:
+            raise MetricError("the reports are of different tracks; score both again")
 
-    def _interval(self, values: np.ndarray) -> Interval:
+    def values(self, source: str, mean: str) -> np.ndarray:
+        """The scores (n_tracks,) that a global mean is over."""
+        return np.array([getattr(result.scores[source], MEANS_OF[mean]) for result in self.averaged], float)
+
+    def interval_of(self, values: np.ndarray) -> Interval:
+        """The mean of values (n_tracks,) or (n_runs, n_tracks) of these tracks with its interval."""
         weights = [next(iter(result.scores.values())).n_samples for result in self.averaged]
         return interval(values, np.array(weights, float), [result.song for result in self.averaged])
 

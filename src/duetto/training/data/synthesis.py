@@ -5,6 +5,7 @@ and a network that was trained with too few solo instruments takes saxophones, l
 for vocals.
 """
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -162,8 +163,10 @@ PARALLELS = ((0,), (0,), (0,), (0, 12), (0, 4), (0, 7), (0, 4, 7), (0, 3, 7, 12)
 
 def lead(n_samples: int, sample_rate: int, rng: Rng) -> Waveform:
     """Synthesise a melody (1, n_samples), at a root mean square of about 0.1 unless it is all rests."""
-    pitch, loudness = _melody(n_samples, sample_rate, rng)
-    fall = rng.uniform(0.3, 2.5)
+    pitch, loudness, age = _melody(n_samples, sample_rate, rng)
+    fall = np.full(n_samples, rng.uniform(0.3, 2.5), np.float32)
+    if happens(0.4, rng):  # as a synthesiser's filter does, which closes in every note
+        fall += np.float32(rng.uniform(0.5, 3)) * (1 - np.exp(-age / rng.uniform(0.03, 0.5)))
     odd_only = rng.random() < 0.25  # as of a clarinet
     played = np.zeros(n_samples, np.float32)
     for interval in PARALLELS[rng.integers(len(PARALLELS))]:
@@ -181,8 +184,8 @@ def lead(n_samples: int, sample_rate: int, rng: Rng) -> Waveform:
     return coloured * np.float32(0.1 / (rms(coloured) + 1e-6))
 
 
-def _melody(n_samples: int, sample_rate: int, rng: Rng) -> tuple[Contour, Waveform]:
-    """Hertz and amplitude at every sample."""
+def _melody(n_samples: int, sample_rate: int, rng: Rng) -> tuple[Contour, Waveform, Waveform]:
+    """Hertz, amplitude, and seconds since the beginning of the note, at every sample."""
     scale = SCALES[rng.integers(len(SCALES))]
     pace = rng.uniform(0.12, 0.6)
     n_notes = int(n_samples / sample_rate / (0.5 * pace)) + 2
@@ -190,11 +193,15 @@ def _melody(n_samples: int, sample_rate: int, rng: Rng) -> tuple[Contour, Wavefo
     degrees = rng.integers(-2, 6) + np.cumsum(rng.choice([-2, -1, -1, 0, 1, 1, 2], n_notes))
     degrees = np.clip(degrees, -len(scale), 2 * len(scale))
     semitones = 12 * (degrees // len(scale)) + np.array(scale)[degrees % len(scale)]
+    if happens(0.3, rng):  # as an arpeggiator does
+        semitones = np.resize(semitones[: rng.integers(1, 9)], n_notes)
     is_rest = rng.random(n_notes) < 0.12
     levels = np.where(is_rest, 0, 10 ** (rng.uniform(-8, 0, n_notes) / 20))
+    sounding = rng.uniform(0.15, 0.9) if happens(0.35, rng) else 1.0  # part of a note's time: staccato or not
+    slots = np.repeat(lengths, lengths)[:n_samples]
     ends = np.repeat(np.cumsum(lengths), lengths)[:n_samples]
-    age = (np.arange(n_samples) - (ends - np.repeat(lengths, lengths)[:n_samples])) / sample_rate
-    left = (ends - np.arange(n_samples)) / sample_rate
+    age = ((np.arange(n_samples) - (ends - slots)) / sample_rate).astype(np.float32)
+    left = np.maximum(slots * sounding / sample_rate - age, 0)
 
     glide = np.exp(-1 / (rng.uniform(0.001, 0.04) * sample_rate))
     steps = np.repeat(semitones, lengths)[:n_samples]
@@ -206,15 +213,15 @@ def _melody(n_samples: int, sample_rate: int, rng: Rng) -> tuple[Contour, Wavefo
     attack, decay = rng.uniform(0.005, 0.08), np.exp(rng.uniform(np.log(0.2), np.log(8)))
     loudness = np.repeat(levels, lengths)[:n_samples] * np.exp(-age / decay)
     loudness *= np.clip(age / attack, 0, 1) * np.clip(left / rng.uniform(0.01, 0.06), 0, 1)
-    return rng.uniform(110, 520) * 2 ** (curve / 12), loudness.astype(np.float32)
+    return rng.uniform(110, 520) * 2 ** (curve / 12), loudness.astype(np.float32), age
 
 
-def _tone(pitch: Contour, sample_rate: int, fall: float, odd_only: bool) -> Waveform:
+def _tone(pitch: Contour, sample_rate: int, fall: Waveform, odd_only: bool) -> Waveform:
     """Harmonics up to the Nyquist frequency, whose amplitudes fall by the power `fall` of their number."""
     wave = np.exp(2j * np.pi * np.cumsum(pitch) / sample_rate).astype(np.complex64)
     power, tone = wave.copy(), np.zeros(pitch.size, np.float32)
     for number in range(1, min(40, int(sample_rate / 2 / pitch.max())) + 1):
         if number % 2 or not odd_only:
-            tone += np.float32(number**-fall) * power.imag
+            tone += np.exp(np.float32(-math.log(number)) * fall) * power.imag
         power *= wave  # its powers are the harmonics
     return tone

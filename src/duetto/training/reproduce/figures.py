@@ -6,7 +6,7 @@ from pathlib import Path
 
 from duetto.evaluation.plots import Curve, plot_learning_curves, plot_spectrograms, plot_spread
 from duetto.separation.separator import Separator
-from duetto.training.reproduce.runs import PaperRun, Result, model_file, vocals_gnsdr
+from duetto.training.reproduce.runs import PaperRun, Result, model_file
 from duetto.training.run_log import LOG
 
 
@@ -26,12 +26,12 @@ def draw(paper_run: PaperRun, results: Mapping[str, Result]) -> None:
     if networks:
         curves = {result.row.label: _curves(paper_run.out / result.row.name / LOG) for result in networks}
         plot_learning_curves(curves, paper_run.out / "learning.png", label="% of the run's steps")
-        _draw_clip(paper_run, max(networks, key=vocals_gnsdr))
+        _draw_clip(paper_run, max(networks, key=lambda result: result.vocals_gnsdr))
 
 
 def _by_singer(result: Result, singers: Mapping[str, str]) -> dict[str, list[float]]:
     by_singer: dict[str, list[float]] = {}
-    for track in result.report.averaged:
+    for track in result.reports[0].averaged:
         by_singer.setdefault(singers[track.name], []).append(track.scores["vocals"].nsdr)
     return by_singer
 
@@ -49,7 +49,7 @@ def _curves(log: Path) -> tuple[Curve, Curve]:
 
 
 def _draw_clip(paper_run: PaperRun, result: Result) -> None:
-    ranked = sorted(result.report.averaged, key=lambda track: track.scores["vocals"].nsdr)
+    ranked = sorted(result.reports[0].averaged, key=lambda track: track.scores["vocals"].nsdr)
     name = ranked[len(ranked) // 2].name
     (track,) = (track for track in paper_run.tracks if track.name == name)
     audio = track.load()

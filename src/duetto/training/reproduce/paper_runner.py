@@ -21,12 +21,13 @@ from duetto.training.reproduce.runs import (
     make,
     no_display,
     read,
-    vocals_gnsdr,
+    row_runs,
 )
-from duetto.training.reproduce.spec import FIGURES, Finding, Paper, Row, load_paper
+from duetto.training.reproduce.spec import FIGURES, Finding, Row, load_paper
 from duetto.training.reproduce.tables import markdown
 
 TABLE = "TABLE"
+SEEDS = "; over seeds as well in rows of several runs"
 
 
 def reproduce(
@@ -36,13 +37,15 @@ def reproduce(
     *,
     rows: Sequence[str] = (),
     dataset: str | None = None,
+    overrides: Sequence[str] = (),
     jobs: int | None = None,
     display: ProgressDisplay = no_display,
 ) -> tuple[Path, dict[str, str]]:
     """Reproduce a paper's table: train, score, compare.
 
-    Every row has its folder in `out`. A row that is trained and scored is read; an unfinished run is resumed.
-    The table holds all rows that have scores, including those of earlier calls.
+    Every run of a row has its folder in `out`. One that is trained and scored is read; an unfinished one is
+    resumed. The table holds all rows that have scores, including those of earlier calls, but not networks
+    that were trained with other settings.
 
     Args:
         paper: "huang2014", "fan2017", or the path of a table in a TOML file with its recipes beside it.
@@ -50,6 +53,7 @@ def reproduce(
         out: folder of the runs, and of TABLE.md, TABLE.json and the figures.
         rows: names of the rows to run, by default all.
         dataset: another dataset than the paper's, if the table has settings for it.
+        overrides: settings "key=value" that replace those of every recipe.
         jobs: number of tracks that are scored at a time, by default one per core.
         display: shows the progress of each step.
 
@@ -72,36 +76,40 @@ def reproduce(
         dataset=dataset,
         out=Path(out),
         tracks=[at_sample_rate(track, described.sample_rate) for track in tracks],
+        overrides=overrides,
         jobs=jobs,
         display=display,
     )
     failed: dict[str, str] = {}
-    for row in chosen:
-        try:
-            make(paper_run, row)
-        except (DuettoError, OSError) as error:
-            failed[row.name] = str(error)
+    for run in row_runs(chosen):
+        if run.row.name not in failed:
+            try:
+                make(paper_run, run)
+            except (DuettoError, OSError) as error:
+                failed[run.row.name] = str(error)
     results = _results(paper_run, failed)
-    table = tabulate(described, results, dataset=dataset, n_tracks=len(tracks))
+    table = tabulate(paper_run, results)
     write_whole(paper_run.out / f"{TABLE}.json", json.dumps(table, indent=1).encode())
     write_whole(paper_run.out / f"{TABLE}.md", markdown(table).encode())
     draw(paper_run, results)
     return paper_run.out / f"{TABLE}.md", failed
 
 
-def tabulate(paper: Paper, results: dict[str, Result], *, dataset: str, n_tracks: int) -> dict[str, Any]:
+def tabulate(paper_run: PaperRun, results: dict[str, Result]) -> dict[str, Any]:
     """The content of TABLE.json; a row without a result has only its printed figures."""
+    paper = paper_run.paper
     return {
         "paper": paper.name,
         "title": paper.title,
         "source": paper.source,
-        "dataset": dataset,
+        "dataset": paper_run.dataset,
         "papers_dataset": paper.dataset,
         "split": "test",
-        "n_tracks": n_tracks,
+        "n_tracks": len(paper_run.tracks),
+        "settings": list(paper_run.overrides),
         "protocol": f"{PROTOCOL}; soft mask, mixture phase, at {paper.sample_rate} Hz",
         "aggregation": AGGREGATION,
-        "interval": INTERVAL,
+        "interval": INTERVAL + (SEEDS if any(row.n_seeds > 1 for row in paper.rows) else ""),
         "rows": [_row(row, results.get(row.name)) for row in paper.rows],
         "findings": [
             found for finding in paper.findings if (found := _finding(finding, results)) is not None
@@ -114,11 +122,11 @@ def _row(row: Row, result: Result | None) -> dict[str, Any]:
     if row.printed:
         entry["printed"] = dict(zip(FIGURES, row.printed, strict=True))
     if result:
-        tracks = result.report.averaged
+        tracks = result.reports[0].averaged
         entry["n_tracks"] = len(tracks)
         entry["n_songs"] = len({track.song for track in tracks})
         entry["measured"] = {
-            source: _as_dicts(result.report.intervals(source)) for source in result.report.means
+            source: _as_dicts(result.intervals(source)) for source in result.reports[0].means
         }
         entry |= result.about
     return entry
@@ -128,13 +136,13 @@ def _finding(finding: Finding, results: dict[str, Result]) -> dict[str, Any] | N
     """The difference of one row to the best of others; None until all of them have scores."""
     if not {finding.better, *finding.than} <= results.keys():
         return None
-    than = max((results[name] for name in finding.than), key=vocals_gnsdr)
+    than = max((results[name] for name in finding.than), key=lambda result: result.vocals_gnsdr)
     better = results[finding.better]
     found = {
         "says": finding.says,
         "better": better.row.label,
         "than": than.row.label,
-        "difference": _as_dicts(better.report.difference(than.report, "vocals")),
+        "difference": _as_dicts(better.difference(than, "vocals")),
     }
     others = [row.printed for name in finding.than if (row := results[name].row).printed]
     if better.row.printed and others:

@@ -22,12 +22,14 @@ class Row:
         kind: "network" has a recipe to train, "method" and "oracle" are models by name, and "quoted" is
             printed in the paper but not run here.
         printed: GNSDR, GSIR and GSAR of the vocals in dB as the paper prints them, if it has the row.
+        n_seeds: number of runs of a network, whose seeds are that of the recipe and those after it.
     """
 
     name: str
     label: str
     kind: str
     printed: tuple[float, float, float] | None = None
+    n_seeds: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

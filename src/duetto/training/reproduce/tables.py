@@ -14,11 +14,12 @@ def markdown(table: Mapping[str, Any]) -> str:
 
 
 def about(table: Mapping[str, Any]) -> str:
-    """The test set and the protocol."""
+    """The test set, the protocol, and settings other than those of the recipes."""
+    changed = "".join(f" Settings of all recipes: `{setting}`." for setting in table["settings"])
     return (
         f"The paper's figures: {table['source']}. Ours: {table['n_tracks']} tracks of {table['dataset']} "
         f"{table['split']}; {table['protocol']}; {table['aggregation']}; in parentheses {table['interval']}. "
-        "All in dB."
+        f"All in dB.{changed}"
     )
 
 
@@ -73,22 +74,27 @@ def training(table: Mapping[str, Any]) -> str:
     if not networks:
         return ""
     lines = [
-        "| row | recipe | weights | optimiser | steps, best | dev GNSDR | minutes | seed | commit |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| row | recipe | weights | optimiser | seed | steps, best | dev GNSDR | GNSDR | minutes | commit |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in networks:
-        cells = [
+        about = [
             row["label"],
             f"`{table['paper']}/{row['name']}`",
             f"{row['n_parameters']:,}",
             OPTIMISERS[row["optimiser"]],
-            f"{row['n_steps']}, {row['best_step']}",
-            f"{row['dev_gnsdr']:.2f}",
-            f"{row['seconds'] / 60:.1f}",
-            str(row["seed"]),
-            str(row["commit"] or "unknown"),
         ]
-        lines.append(f"| {' | '.join(cells)} |")
+        for run in row["runs"]:
+            cells = [
+                *about,
+                str(run["seed"]),
+                f"{run['n_steps']}, {run['best_step']}",
+                f"{run['dev_gnsdr']:.2f}",
+                f"{run['gnsdr']:.2f}",
+                f"{run['seconds'] / 60:.1f}",
+                str(run["commit"] or "unknown"),
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
