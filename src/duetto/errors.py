@@ -8,6 +8,7 @@
     └── MetricError    references and estimates that cannot be scored
 
 A message says what was wrong, the value received, what is allowed and what to do next.
+`DuettoWarning` is a warning: the result may not be what was meant.
 """
 
 
@@ -33,3 +34,7 @@ class ConfigError(DuettoError):
 
 class MetricError(DuettoError):
     """References and estimates that cannot be scored."""
+
+
+class DuettoWarning(UserWarning):
+    """Something that may not have been meant, and does not stop the work."""

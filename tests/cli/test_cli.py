@@ -1,7 +1,9 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
+import warnings
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import soundfile
 
 from duetto.cli.console import progress_bar
 from duetto.cli.separate import EXAMPLE, separate
+from duetto.errors import ConfigError, DuettoWarning
 from duetto.models.registry import DEFAULT_MODEL, list_models
 from duetto.separation.stem_writer import TEMPLATE
 from duetto.training.checkpoint import RunProgress
@@ -359,3 +362,19 @@ def test_progress_is_silent_elsewhere(
     with progress_bar("song.wav", hidden=hidden) as bar:
         bar(1, 2)
     assert (terminal.shown if hidden else capsys.readouterr().err) == ""
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_warning_of_ours_is_a_message_and_another_one_names_its_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def warn(*_: object) -> None:
+        warnings.warn("no recording is named x", DuettoWarning, stacklevel=1)
+        warnings.warn("something else", UserWarning, stacklevel=1)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr("duetto.training.config_io.load_config", warn)
+    outcome = duetto("train", "drnn", "--data", ".")
+    assert outcome.err[0] == "duetto: warning: no recording is named x"
+    assert re.search(r"test_cli\.py:\d+: UserWarning: something else", outcome.err[1])
+    assert outcome.err[-1] == "duetto: enough"

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from duetto.errors import ConfigError, DatasetError
+from duetto.errors import ConfigError, DatasetError, DuettoWarning
 from duetto.training.config import DataConfig
 from duetto.training.data.sources import SoloFile, held_out_mixtures, list_solo_files, load_data
 from duetto.training.data.stored_audio import take
@@ -280,7 +280,7 @@ def test_a_mistake_is_named(
 
 @pytest.mark.parametrize("setting", ["sampling_weights", "bandwidths"])
 def test_settings_of_recordings_that_are_not_there_are_named(root: Path, setting: str) -> None:
-    with pytest.warns(UserWarning, match=rf"data\.{setting}: no recording is named anne, metal-\*$"):
+    with pytest.warns(DuettoWarning, match=rf"data\.{setting}: no recording is named anne, metal-\*$"):
         recordings, _ = load_data(config(**{setting: {"ann": 2, "anne": 2, "metal-*": 3}}), root)
     assert [getattr(each, setting.removesuffix("s")) for each in recordings].count(2) == 1
 

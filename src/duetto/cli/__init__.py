@@ -4,16 +4,17 @@ import difflib
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from duetto import __version__
 from duetto.cli.console import complain
-from duetto.errors import DuettoError
+from duetto.errors import DuettoError, DuettoWarning
 from duetto.models.telemetry import disable_telemetry
 
 COMMANDS = (
@@ -46,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     _occupy_closed_streams()
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        cli.main(arguments, prog_name="duetto", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            cli.main(arguments, prog_name="duetto", standalone_mode=False)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "duetto"
         complain(f"{error.format_message().removesuffix('.')} (see {command} --help)")
@@ -68,6 +71,16 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         )
         sys.exit(1)
     sys.exit(0)
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any
+) -> None:
+    """Print our own warnings as messages, and others as Python does."""
+    if issubclass(category, DuettoWarning):
+        complain(f"warning: {message}")
+    else:
+        click.echo(warnings.formatwarning(message, category, filename, lineno), err=True, nl=False)
 
 
 class _Commands(click.Group):

@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 
 
 def _name_recipes(context: click.Context, _: click.Parameter, recipe: str | None) -> str:
-    """Without a recipe, tell which there are."""
+    """Without a recipe, list those that come with Duetto."""
     if recipe or context.resilient_parsing:
         return recipe or ""
-    from duetto.training.config_io import recipe_names
+    from duetto.training.config_io import load_config, recipe_names
 
-    raise click.UsageError(
-        f"Name a recipe: {', '.join(recipe_names())}, or the path of a .toml file.", context
-    )
+    names = recipe_names()
+    width = max(map(len, names))
+    for name in sorted(names, key=lambda name: ("/" in name, name)):
+        click.echo(f"{name:{width}}  {load_config(name).summary}")
+    raise click.UsageError("Name one of these recipes, or the path of a .toml file.", context)
 
 
 @click.command(cls=Command)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.signal import butter, resample_poly, sosfiltfilt
 
 from duetto.audio import AUDIO_SUFFIXES, load_audio
-from duetto.errors import ConfigError, DatasetError
+from duetto.errors import ConfigError, DatasetError, DuettoWarning
 from duetto.evaluation.datasets import load_tracks
 from duetto.evaluation.tracks import SUNG, Track, TrackAudio, Waveform, equal_energy, is_sung
 from duetto.training.config import DataConfig
@@ -198,7 +198,9 @@ def list_solo_files(config: DataConfig, root: Path) -> list[SoloFile]:
         raise DatasetError(f"data.held_out_recordings: no recording is named {unused[0]!r}")
     for setting in ("sampling_weights", "bandwidths"):
         if unused := _unused(getattr(config, setting), names):
-            warnings.warn(f"data.{setting}: no recording is named {', '.join(unused)}", stacklevel=2)
+            warnings.warn(
+                f"data.{setting}: no recording is named {', '.join(unused)}", DuettoWarning, stacklevel=2
+            )
     return solos
 
 
