@@ -187,6 +187,17 @@ def test_full_batches_hold_one_copy_for_every_shift(shift_samples: int) -> None:
         assert np.array_equal(vocals[:700], np.roll(track.vocals[0], copy * shift_samples))
 
 
+def test_a_full_batch_of_equal_levels_has_each_track_at_0_db(rng: np.random.Generator) -> None:
+    stft = STFT(n_fft=128, hop_length=64, window="sine", centred=False)
+    sources = rng.standard_normal((2, 2, 1, 576)).astype(np.float32)
+    sources[0] *= np.array([[[0.5]], [[0.02]]])
+    sources[:, :, :, :200] *= 0.1  # levels are those of whole tracks, not of excerpts
+    tracks = [Recording(*track) for track in sources]
+    excerpts = fixed_excerpts(tracks, stft, n_frames=8, shift_samples=0, equal_level=True)
+    assert len(excerpts) == 2
+    np.testing.assert_allclose(np.sqrt(np.square(excerpts).mean(axis=(2, 3))), 0.1, rtol=1e-5)
+
+
 # --- levels, layers, silence, scenes
 
 

@@ -252,7 +252,7 @@ class MixingConfig(_Table):
     no_vocals: Probability = 0.0
     no_accompaniment: Probability = 0.0
     equal_level: bool = False
-    """Normalise both sources to the same level before `balance_db`."""
+    """Normalise both sources to the same level before `balance_db`; L-BFGS normalises whole tracks."""
     scene: SceneConfig | None = None
     """Stereo scenes, with data augmentation or, with an empty table, without; None mixes in mono."""
 

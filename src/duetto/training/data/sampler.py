@@ -80,6 +80,7 @@ def _full_batch(config: Config, recordings: Sequence[Recording], rank: int, n_pr
         config.stft.build(centred=False),
         n_frames=config.mixing.n_frames,
         shift_samples=config.optimiser.shift_samples,
+        equal_level=config.mixing.equal_level,
     )
     own = torch.from_numpy(excerpts[rank::n_processes])
     return [(part, len(part) / len(excerpts)) for part in torch.split(own, config.optimiser.batch_size)]
@@ -126,7 +127,7 @@ class MixtureSampler:
         balance += config.balance_centre_db
         vocals, music = self._arranged(lead, takes, band, rng)
         if config.equal_level:
-            vocals, music = (source * np.float32(0.1 / max(rms(source), 1e-3)) for source in (vocals, music))
+            vocals, music = _at_one_level(vocals), _at_one_level(music)
         gains = [decibels(gain + balance / 2), decibels(gain - balance / 2)]
         if happens(config.no_vocals, rng):
             gains[0] = 0.0
@@ -247,6 +248,11 @@ class _Pool:
         return self._found[int(rng.choice(len(self._found), p=self._probabilities))]
 
 
+def _at_one_level(source: Waveform) -> Waveform:
+    """A source at a root mean square of 0.1, but almost silent ones below it."""
+    return source * np.float32(0.1 / max(rms(source), 1e-3))
+
+
 def low_pass(waveform: Waveform, cut_off: float, sample_rate: int) -> Waveform:
     """Remove frequencies above a cut-off in hertz, over a transition of 300 Hz."""
     n_samples = waveform.shape[-1]
@@ -256,12 +262,18 @@ def low_pass(waveform: Waveform, cut_off: float, sample_rate: int) -> Waveform:
 
 
 def fixed_excerpts(
-    recordings: Sequence[Recording], stft: STFT, *, n_frames: int, shift_samples: int
+    recordings: Sequence[Recording],
+    stft: STFT,
+    *,
+    n_frames: int,
+    shift_samples: int,
+    equal_level: bool = False,
 ) -> Waveform:
     """Cut the whole training set into excerpts of `n_frames` frames, the last of each track zero-padded.
 
     With `shift_samples` there is a copy of each track with its vocals rotated by every multiple of that many
-    samples (Huang et al. 2014, section 4.2: one copy every 10 000 samples). Solo recordings are left out.
+    samples (Huang et al. 2014, section 4.2: one copy every 10 000 samples). With `equal_level` each source of
+    each track has the same level, as in the authors' code. Solo recordings are left out.
 
     Returns:
         Sources (n_excerpts, 2, 1, n_samples).
@@ -272,9 +284,11 @@ def fixed_excerpts(
         if recording.vocals is None or recording.accompaniment is None:
             continue
         length = recording.vocals.shape[-1]
+        vocals, music = take(recording.vocals, 0, length), take(recording.accompaniment, 0, length)
+        if equal_level:
+            vocals, music = _at_one_level(vocals), _at_one_level(music)
         for shift in range(0, length, shift_samples or length):
-            vocals = np.roll(take(recording.vocals, 0, length), shift)
-            sources = np.concatenate([vocals, take(recording.accompaniment, 0, length)])
+            sources = np.concatenate([np.roll(vocals, shift), music])
             for start in range(0, max(1, length - stft.n_fft + 1), n_frames * stft.hop_length):
                 piece = sources[:, start : start + n_samples]
                 excerpts.append(np.pad(piece, [(0, 0), (0, n_samples - piece.shape[1])]))
