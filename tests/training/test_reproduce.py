@@ -209,6 +209,13 @@ def test_what_is_done_is_not_done_again(
     assert table(made) == before
 
 
+def test_a_row_with_scores_needs_no_weights(made: Path, data: Path, paper: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(made, tmp_path / "small", ignore=shutil.ignore_patterns("*.safetensors", "*.onnx"))
+    assert again(data, paper, out).code == 0
+    assert table(out) == table(made)
+    assert not (out / "dnn" / "best.safetensors").exists()
+
+
 def test_a_killed_table_is_resumed_and_ends_alike(
     made: Path, data: Path, paper: Path, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ from duetto.training.run_log import LOG
 def draw(paper_run: PaperRun, results: Mapping[str, Result]) -> None:
     """Plot the spread of scores by singer, the learning curves, and a clip with its references and stems.
 
-    The clip is that of median NSDR with the best network.
+    The clip is that of median NSDR with the best network whose model file is there.
 
     Raises:
         OSError: a figure cannot be written.
@@ -26,7 +26,9 @@ def draw(paper_run: PaperRun, results: Mapping[str, Result]) -> None:
     if networks:
         curves = {result.row.label: _curves(paper_run.out / result.row.name / LOG) for result in networks}
         plot_learning_curves(curves, paper_run.out / "learning.png", label="% of the run's steps")
-        _draw_clip(paper_run, max(networks, key=lambda result: result.vocals_gnsdr))
+    with_model = [result for result in networks if model_file(paper_run.out / result.row.name).exists()]
+    if with_model:
+        _draw_clip(paper_run, max(with_model, key=lambda result: result.vocals_gnsdr))
 
 
 def _by_singer(result: Result, singers: Mapping[str, str]) -> dict[str, list[float]]:

@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
-from duetto.errors import ConfigError, MetricError, ModelError
+from duetto.errors import ConfigError, MetricError
 from duetto.evaluation.bootstrap import Interval
 from duetto.evaluation.evaluator import evaluate_tracks, find_system
 from duetto.evaluation.report import MEANS_OF, PROTOCOL, Report
 from duetto.evaluation.tracks import Track
-from duetto.models.onnx_model import OnnxModel
 from duetto.training.checkpoint import BEST, CONFIG, SUMMARY, RunProgress
 from duetto.training.config import Config
 from duetto.training.config_io import load_config, read_config
 from duetto.training.exporter import export_run
+from duetto.training.networks import build_network
 from duetto.training.reproduce.spec import Paper, Row
 from duetto.training.trainer import train
 
@@ -175,7 +176,9 @@ def recipe(paper_run: PaperRun, run: RowRun) -> Config:
 
 
 def _train(paper_run: PaperRun, run: RowRun) -> None:
-    """Train a network, or resume its training, and export its model file."""
+    """Train a network that has no scores, or resume its training, and export its model file."""
+    if _is_scored(paper_run, run):
+        return
     config, folder = recipe(paper_run, run), paper_run.out / run.name
     if not (folder / SUMMARY).exists():
         with paper_run.display(f"{run.name}, training") as bar:
@@ -186,8 +189,7 @@ def _train(paper_run: PaperRun, run: RowRun) -> None:
             train(config, paper_run.data, folder, resume=True, on_step=show)
     elif read_config(folder / CONFIG) != config:
         raise ConfigError(f"{folder} is a run with another configuration; move it or choose another --output")
-    if not (_is_scored(paper_run, run) and _has_model(folder)):
-        export_run(folder, model_file(folder))
+    export_run(folder, model_file(folder))
 
 
 def _score(paper_run: PaperRun, run: RowRun) -> None:
@@ -200,7 +202,10 @@ def _score(paper_run: PaperRun, run: RowRun) -> None:
 
 
 def _is_scored(paper_run: PaperRun, run: RowRun) -> bool:
-    """Whether there are scores of this configuration, weights and tracks; scores.json is written last."""
+    """Whether there are scores of this configuration, weights and tracks; scores.json is written last.
+
+    The weights of a run that has scores may have been deleted.
+    """
     folder = paper_run.out / run.name
     try:
         if run.row.kind == "network" and read_config(folder / CONFIG) != recipe(paper_run, run):
@@ -221,8 +226,9 @@ def _key(paper_run: PaperRun, run: RowRun) -> dict[str, str]:
         "protocol": PROTOCOL,
         "tracks": hashlib.sha256(names.encode()).hexdigest(),
     }
-    if run.row.kind == "network":
-        key["weights"] = hashlib.sha256((paper_run.out / run.name / BEST).read_bytes()).hexdigest()
+    weights = paper_run.out / run.name / BEST
+    if run.row.kind == "network" and weights.exists():
+        key["weights"] = hashlib.sha256(weights.read_bytes()).hexdigest()
     return key
 
 
@@ -231,19 +237,13 @@ def model_file(folder: Path) -> Path:
     return folder / f"{folder.name}.onnx"
 
 
-def _has_model(folder: Path) -> bool:
-    """Whether there is a model file that this version can open."""
-    try:
-        OnnxModel(model_file(folder))
-    except ModelError:
-        return False
-    return True
-
-
 def _about_network(folders: Sequence[Path], reports: Sequence[Report]) -> dict[str, Any]:
+    config = read_config(folders[0] / CONFIG)
+    with torch.device("meta"):
+        network = build_network(config.network, config.stft.n_fft // 2 + 1)
     return {
-        "n_parameters": OnnxModel(model_file(folders[0])).metadata.n_parameters,
-        "optimiser": read_config(folders[0] / CONFIG).optimiser.kind,
+        "n_parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "optimiser": config.optimiser.kind,
         "runs": [_about_run(*run) for run in zip(folders, reports, strict=True)],
     }
 
