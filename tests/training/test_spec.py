@@ -224,7 +224,7 @@ def test_what_came_out_is_told_from_the_table() -> None:
     }
     said = page["surprises"]({"rows": rows, "findings": [refuted, headline]}, page["huang_surprises"])
     assert said[1].splitlines() == [
-        "- Our GNSDR of the networks differs from the printed one by -0.02 dB (DNN) to +0.25 dB (RNN).",
+        "- Our networks differ from their printed GNSDR by -0.02 dB (DNN) to +0.25 dB (RNN).",
         "- RPCA differs from its printed figures by +4.10 / +2.82 / -3.84 dB (GNSDR / GSIR / GSAR).",
         "- DNN is 0.30 dB of GNSDR and 0.30 dB of GSIR above RNMF, the best conventional method here; "
         "the paper prints 0.34 and -1.17 above its best.",

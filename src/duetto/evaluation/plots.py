@@ -90,8 +90,9 @@ def plot_spread(
     groups = list(next(iter(scores.values())))
     figure = Figure(figsize=(11, 1.5 + 0.55 * len(scores)), layout="constrained")
     axis = figure.subplots()
+    palette = mpl.colormaps["tab10" if len(groups) <= 10 else "tab20"]
     for place, group in enumerate(groups):
-        colour, offset = f"C{place % 10}", 0.7 * ((place + 0.5) / len(groups) - 0.5)
+        colour, offset = palette(place % palette.N), 0.7 * ((place + 0.5) / len(groups) - 0.5)
         for line, by_group in enumerate(scores.values()):
             values = by_group[group]
             axis.scatter(values, [line + offset] * len(values), s=5, alpha=0.35, color=colour, linewidths=0)
