@@ -98,7 +98,7 @@ def in_a_hurry(table: Table, fan: Table) -> str:
 - **RPCA**, in our implementation, has {means(rows["rpca"])}; the paper prints {figures(rows["rpca"]["printed"])}.
 {convolutional(rows["mir1k"])}
 - **The paper's other rows**, networks that are trained on the 171 clips without further data augmentation, {differences(Measured(table))} {" ".join(counted(table))}
-- **The vector product networks of Fan et al. (2017)**, on MIR-1K, since iKala cannot be had. {" ".join(counted(fan))}"""
+- **The vector product networks of Fan et al. (2017)** are trained and scored on MIR-1K, since iKala can no longer be downloaded. {" ".join(counted(fan))}"""
 
 
 def convolutional(row: Table) -> str:
@@ -237,7 +237,7 @@ def counted(table: Table) -> list[str]:
         if kind == "no"
     ]
     return [
-        f"Of {len(verdicts)} statements: {counts}."
+        f"Of the {len(verdicts)} statements in its table: {counts}."
         + (f" Refuted here: {'; '.join(refuted)}." if refuted else "")
     ]
 

@@ -228,5 +228,6 @@ def test_what_came_out_is_told_from_the_table() -> None:
         "- RPCA differs from its printed figures by +4.10 / +2.82 / -3.84 dB (GNSDR / GSIR / GSAR).",
         "- DNN is 0.30 dB of GNSDR and 0.30 dB of GSIR above RNMF, the best conventional method here; "
         "the paper prints 0.34 and -1.17 above its best.",
-        "- Of 2 statements: 0 yes, 1 not certain, 1 no. Refuted here: it heals (Network less Quoted).",
+        "- Of the 2 statements in its table: 0 yes, 1 not certain, 1 no. "
+        "Refuted here: it heals (Network less Quoted).",
     ]  # fmt: skip

@@ -144,10 +144,11 @@ def make(paper_run: PaperRun, run: RowRun) -> None:
         DuettoError: as for training, export and evaluation.
         OSError: a file cannot be written.
     """
+    if _is_scored(paper_run, run):
+        return
     if run.row.kind == "network":
         _train(paper_run, run)
-    if not _is_scored(paper_run, run):
-        _score(paper_run, run)
+    _score(paper_run, run)
 
 
 def read(paper_run: PaperRun, row: Row) -> Result:
@@ -176,9 +177,7 @@ def recipe(paper_run: PaperRun, run: RowRun) -> Config:
 
 
 def _train(paper_run: PaperRun, run: RowRun) -> None:
-    """Train a network that has no scores, or resume its training, and export its model file."""
-    if _is_scored(paper_run, run):
-        return
+    """Train a network, or resume its training, and export its model file."""
     config, folder = recipe(paper_run, run), paper_run.out / run.name
     if not (folder / SUMMARY).exists():
         with paper_run.display(f"{run.name}, training") as bar:
