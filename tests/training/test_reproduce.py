@@ -324,7 +324,7 @@ def test_fan2017_runs_on_ikala_at_16_khz(
     recipes = Path(__file__).parents[2] / "src" / "duetto" / "training" / "recipes" / "fan2017"
     text = (recipes / f"{name}.toml").read_text(encoding="utf-8")
     for long, short in {
-        "n_steps = 400": "n_steps = 2",
+        "n_steps = 800": "n_steps = 2",
         "evaluate_every = 100": "evaluate_every = 2",
         'kind = "vpnn"': 'kind = "vpnn"\nhidden_size = 4',
     }.items():
