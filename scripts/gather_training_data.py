@@ -1,7 +1,8 @@
 """Gathers recordings for training from copies of public repositories and unpacked Debian packages.
 
-Usage: python scripts/gather_training_data.py --list
-       python scripts/gather_training_data.py DATA --clones CLONES [--packages PACKAGES] [--only NAME ...]
+Usage: python scripts/gather_training_data.py --list [--with-licence]
+       python scripts/gather_training_data.py DATA --clones CLONES [--packages PACKAGES]
+                                              [--only NAME ...] [--with-licence]
 
 `--list` prints what `scripts/training_sources.toml` names: each source with its licence. Get those that you
 want yourself, and read their licences: repositories into `CLONES`, for instance
@@ -265,6 +266,9 @@ def main() -> None:
     parser.add_argument("--packages", type=Path, help="folder of unpacked Debian packages")
     parser.add_argument("--rate", type=int, default=16_000, help="of the training, in hertz")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="names of sources")
+    parser.add_argument(
+        "--with-licence", action="store_true", help="leave out the sources that state no licence"
+    )
     parser.add_argument("--sources", type=Path, default=SOURCES, help="another table of sources")
     parser.add_argument("--list", action="store_true", help="print the sources and their licences")
     options = parser.parse_args()
@@ -272,6 +276,8 @@ def main() -> None:
     if unknown := set(options.only or ()) - {source.name for source in sources}:
         parser.error(f"no such source: {', '.join(sorted(unknown))}; --list prints their names")
     sources = [source for source in sources if not options.only or source.name in options.only]
+    if options.with_licence:
+        sources = [source for source in sources if not source.licence.startswith(NOT_STATED)]
     if options.list:
         for source in sources:
             print(f"{source.name}\t{source.kind}\t{source.origin}\t{source.licence}")

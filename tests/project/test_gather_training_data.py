@@ -163,6 +163,16 @@ def test_what_is_left_out_is_reported(gathered: tuple) -> None:
     assert "5 files" in ended.stdout
 
 
+@pytest.mark.slow
+def test_sources_without_a_licence_can_be_left_out(tmp_path: Path) -> None:
+    (tmp_path / "table.toml").write_text(TABLE, encoding="utf-8")
+    command = [sys.executable, ROOT / "scripts" / "gather_training_data.py", "--list", "--with-licence"]
+    listed = subprocess.run(
+        [*command, "--sources", tmp_path / "table.toml"], check=True, capture_output=True, text=True
+    )
+    assert listed.stdout == "ann\tvoices\tsomeone/voices\tCC0 1.0\n"
+
+
 def test_the_table_that_ships_can_be_read(script: ModuleType) -> None:
     sources = script.load_sources()
     assert len({source.name for source in sources}) == len(sources)
