@@ -182,12 +182,26 @@ def test_the_table_that_ships_can_be_read(script: ModuleType) -> None:
         assert source.kind == "songs" or not source.sung
     reserved = ("CVSSP", "musdb", "dsd100")  # songs that models are scored on
     assert not any(name.lower() in source.origin.lower() for name in reserved for source in sources)
-    for song in (
-        "Daisy Daisy",
-        "Keeps Flowing",
-    ):  # reserved ones of a repository of which another song trains
-        path = f"client/multitrack/{song}/12_LeadVox.mp3"
-        of_it = [source for source in sources if source.origin == "squallooo/MT5"]
-        assert not any(
-            re.search(pattern, path) for source in of_it for pattern in (source.sung, source.files)
-        )
+
+
+@pytest.mark.parametrize(
+    ("repository", "path"),
+    [
+        ("squallooo/MT5", "client/multitrack/Daisy Daisy/12_LeadVox.mp3"),
+        ("squallooo/MT5", "client/multitrack/Keeps Flowing/12_LeadVox.mp3"),
+        *[
+            ("Jan-Weigang/Patchwerk-Multitrack", f"static/music/Rock/{song}_Vocals.mp3")
+            for song in ("contra", "knockout", "stitch", "alright", "success", "blind", "apart")
+        ],
+    ],
+)
+def test_reserved_songs_of_other_repositories_do_not_train(
+    script: ModuleType, repository: str, path: str
+) -> None:
+    further = ROOT / "scripts" / "further_training_sources.toml"
+    sources = script.load_sources() + script.load_sources(further)
+    of_it = [source for source in sources if source.origin == repository]
+    assert of_it
+    assert not any(
+        re.search(pattern, path) for source in of_it for pattern in (source.sung, source.files) if pattern
+    )
