@@ -145,7 +145,7 @@ def _finding(finding: Finding, results: dict[str, Result]) -> dict[str, Any] | N
         "difference": _as_dicts(better.difference(than, "vocals")),
     }
     others = [row.printed for name in finding.than if (row := results[name].row).printed]
-    if better.row.printed and others:
+    if better.row.printed and others and better.row.printed != max(others):  # not two of ours for one row
         printed = zip(FIGURES, better.row.printed, max(others), strict=True)
         found["printed"] = {metric: one - other for metric, one, other in printed}
     return found
