@@ -187,8 +187,8 @@ def test_the_table_that_ships_can_be_read(script: ModuleType) -> None:
 @pytest.mark.parametrize(
     ("repository", "path"),
     [
-        ("squallooo/MT5", "client/multitrack/Daisy Daisy/12_LeadVox.mp3"),
-        ("squallooo/MT5", "client/multitrack/Keeps Flowing/12_LeadVox.mp3"),
+        ("squallooo/MT5", "client/multitrack/John McKay - Daisy Daisy/11_LeadVox1.mp3"),
+        ("squallooo/MT5", "client/multitrack/AdmiralCrumple_KeepsFlowing/07_LeadVox.mp3"),
         *[
             ("Jan-Weigang/Patchwerk-Multitrack", f"static/music/Rock/{song}_Vocals.mp3")
             for song in ("contra", "knockout", "stitch", "alright", "success", "blind", "apart")
