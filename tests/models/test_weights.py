@@ -1,6 +1,7 @@
 """The models that ship are what their page says, and answer as they did when they were exported."""
 
 import runpy
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from duetto.models.onnx_model import OnnxModel
 from duetto.models.registry import DEFAULT_MODEL, model_files
 
 ROOT = Path(__file__).resolve().parents[2]
+WITH_LICENCE = ROOT / "checkpoints" / "duetto-with-licence.onnx"
 MAX_BYTES = 15_000_000
 
 
@@ -27,11 +29,29 @@ def test_the_default_model_ships() -> None:
     assert DEFAULT_MODEL in model_files()
 
 
+def test_the_training_sets_of_the_model_with_licence_all_state_one() -> None:
+    model = OnnxModel(WITH_LICENCE)
+    model.verify()
+    assert model.metadata.name == WITH_LICENCE.stem
+    assert model.metadata.licence == "CC BY-NC-SA 4.0; MIR-1K is for research"
+    table = tomllib.loads((ROOT / "scripts" / "training_sources.toml").read_text(encoding="utf-8"))
+    unlicensed = [
+        name
+        for sources in table.values()
+        for name, source in sources.items()
+        if source.get("licence", "not stated").startswith("not stated")
+    ]
+    weights = model.metadata.recipe["data"]["sampling_weights"]
+    assert len(unlicensed) > 70
+    assert not [pattern for pattern in weights if pattern.removesuffix("-*") in unlicensed]
+
+
 @pytest.mark.slow
-def test_the_default_model_finds_the_voice_of_the_example() -> None:
+@pytest.mark.parametrize("model", [DEFAULT_MODEL, WITH_LICENCE])
+def test_the_voice_of_the_example_is_found(model: str | Path) -> None:
     stems = runpy.run_path(str(ROOT / "scripts/synthesise_example.py"))["synthesise"]()
     mixture = stems["vocals"] + stems["accompaniment"]
-    separated = Separator().separate(mixture, 44100)
+    separated = Separator(model).separate(mixture, 44100)
     for name, stem in stems.items():
         assert si_sdr(stem, separated[name]) > si_sdr(stem, mixture) + 6
 
